@@ -1,0 +1,11 @@
+"""The admin: see jobs, queues, workers and schedules; retry, cancel, pause. Nothing is edited.
+
+The classes may be subclassed and registered anew.
+"""
+
+from .jobs import JobAdmin
+from .queues import QueueAdmin
+from .schedules import ScheduleAdmin
+from .workers import WorkerAdmin
+
+__all__ = ["JobAdmin", "QueueAdmin", "ScheduleAdmin", "WorkerAdmin"]

@@ -1,0 +1,292 @@
+"""The jobs' pages: list, one job with its attempts, retry and cancel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
+
+from jobs import lifecycle
+from jobs.errors import InvalidTransition, JobsError
+from jobs.models import Attempt, Job
+from jobs.tasks import resolve
+
+from .base import ShowingAdmin
+from .filters import QueueFilter, StateFilter, TaskFilter
+
+HIDDEN = "••••••"
+
+
+class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]
+    """The attempts that did not simply succeed."""
+
+    model = Attempt
+    extra = 0
+    can_delete = False
+    ordering = ("attempt",)
+    verbose_name_plural = _("attempts that did not simply succeed")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        facts = ["attempt", "outcome", "worker", "started_at", "finished_at"]
+        if may_view_payload(request):
+            return [*facts, "exception_class_path", "message", "shown_traceback"]
+        return facts
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return self.get_fields(request, obj)
+
+    @admin.display(description=_("traceback"))
+    def shown_traceback(self, attempt: Attempt) -> SafeString | str:
+        if not attempt.traceback:
+            return "–"
+        return format_html(
+            '<details><summary>{}</summary><pre class="jobs-traceback">{}</pre></details>',
+            attempt.message.partition("\n")[0] or attempt.exception_class_path,
+            attempt.traceback,
+        )
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return request.user.has_perm("jobs.view_job")
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Job)
+class JobAdmin(ShowingAdmin):
+    list_display = (
+        "short_id",
+        "task",
+        "shown_state",
+        "queue_name",
+        "priority",
+        "attempt",
+        "enqueued_at",
+        "run_at",
+        "finished_at",
+    )
+    list_display_links = ("short_id", "task")
+    list_filter = (StateFilter, QueueFilter, TaskFilter)
+    ordering = ("-id",)
+    # The search itself is get_search_results: an id, or a task's whole name.
+    search_fields = ("id",)
+    search_help_text = _("A job's id, or a task's whole name.")
+    actions = ("retry", "cancel")
+    inlines = (AttemptInline,)
+    change_form_template = "admin/jobs/job/change_form.html"
+
+    # What is shown.
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        general = (
+            "id", "task", "shown_state", "reason", "shown_progress", "queue_name", "priority",
+            "worker",
+        )  # fmt: skip
+        times = (
+            "enqueued_at", "run_at", "last_attempted_at", "finished_at", "expires_at", "timeout",
+        )  # fmt: skip
+        counts = ("attempt", "failures", "max_attempts", "losses", "max_losses")
+        cancelled = ("cancel_requested_at", "cancelled_by", "cancelled_because")
+        sections: list[tuple[Any, dict[str, Any]]] = [(None, {"fields": general})]
+        if may_view_payload(request):
+            payload = ("shown_arguments", "shown_result", "shown_metadata")
+            sections.append((_("Arguments and result"), {"fields": payload}))
+        sections.append((_("Times"), {"fields": times}))
+        sections.append((_("Counts"), {"fields": counts}))
+        if obj is not None and (obj.cancel_requested_at or obj.cancelled_at):
+            sections.append((_("Cancellation"), {"fields": cancelled}))
+        if obj is not None and obj.schedule_id:
+            sections.append((_("Schedule"), {"fields": ("schedule_id", "tick")}))
+        return sections
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [name for _, part in self.get_fieldsets(request, obj) for name in part["fields"]]
+
+    @admin.display(description=_("id"), ordering="id")
+    def short_id(self, job: Job[Any]) -> str:
+        # The end is random; the beginning is the same for jobs of the same minute.
+        return f"…{str(job.pk)[-12:]}"
+
+    @admin.display(description=_("state"))
+    def shown_state(self, job: Job[Any]) -> SafeString:
+        return format_html(
+            '<span class="jobs-state jobs-{}">{}</span>', job.state, job.get_state_display()
+        )
+
+    @admin.display(description=_("progress"))
+    def shown_progress(self, job: Job[Any]) -> SafeString | str:
+        progress = job.progress
+        if progress is None:
+            return "–"
+        if progress.percent is None:
+            return str(progress)
+        return format_html(
+            '<progress max="100" value="{}">{} %</progress> {}',
+            f"{progress.percent:.0f}",
+            f"{progress.percent:.0f}",
+            str(progress),
+        )
+
+    @admin.display(description=_("arguments"))
+    def shown_arguments(self, job: Job[Any]) -> SafeString:
+        return _pretty(_without_sensitive(job))
+
+    @admin.display(description=_("result"))
+    def shown_result(self, job: Job[Any]) -> SafeString:
+        return _pretty(job.result)
+
+    @admin.display(description=_("metadata"))
+    def shown_metadata(self, job: Job[Any]) -> SafeString:
+        return _pretty(job.metadata)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(pk=UUID(term)), False
+        except ValueError:
+            return queryset.filter(task=term), False
+
+    # What can be done.
+
+    @admin.action(description=_("Retry the selected jobs"), permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Job[Any]]) -> None:
+        self._each(request, queryset, _retry, "retried")
+
+    @admin.action(description=_("Cancel the selected jobs"), permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Job[Any]]) -> None:
+        self._each(request, queryset, _cancel, "cancelled")
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.retry_job")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.cancel_job")
+
+    def _each(
+        self,
+        request: HttpRequest,
+        jobs: QuerySet[Job[Any]] | list[Job[Any]],
+        verb: Callable[[HttpRequest, Job[Any]], str],
+        done: str,
+    ) -> None:
+        """Do it to each; say to how many, and to which not and why."""
+        count = 0
+        for job in jobs:
+            refusal = verb(request, job)
+            if refusal:
+                self.message_user(request, refusal, messages.WARNING)
+                continue
+            count += 1
+            self.log_change(request, job, [{"changed": {"name": done, "object": str(job)}}])
+        if count:
+            told = ngettext("%(count)d job: %(done)s.", "%(count)d jobs: %(done)s.", count)
+            self.message_user(request, told % {"count": count, "done": done}, messages.SUCCESS)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(
+                "<uuid:pk>/retry/",
+                self.admin_site.admin_view(require_POST(self._retry_view)),
+                name="jobs_job_retry",
+            ),
+            path(
+                "<uuid:pk>/cancel/",
+                self.admin_site.admin_view(require_POST(self._cancel_view)),
+                name="jobs_job_cancel",
+            ),
+        ]
+        return own + super().get_urls()
+
+    def _retry_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        if not self.has_retry_permission(request):
+            raise PermissionDenied
+        return self._one(request, pk, _retry, "retried")
+
+    def _cancel_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        if not self.has_cancel_permission(request):
+            raise PermissionDenied
+        return self._one(request, pk, _cancel, "cancelled")
+
+    def _one(
+        self,
+        request: HttpRequest,
+        pk: UUID,
+        verb: Callable[[HttpRequest, Job[Any]], str],
+        done: str,
+    ) -> HttpResponse:
+        jobs = self.get_queryset(request).filter(pk=pk)
+        self._each(request, jobs, verb, done)
+        return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {
+            "may_retry": self.has_retry_permission(request),
+            "may_cancel": self.has_cancel_permission(request),
+            **(extra_context or {}),
+        }
+        return super().change_view(request, object_id, form_url, context)
+
+
+def may_view_payload(request: HttpRequest) -> bool:
+    return request.user.has_perm("jobs.view_payload")
+
+
+def _retry(request: HttpRequest, job: Job[Any]) -> str:
+    try:
+        lifecycle.retry(job)
+    except InvalidTransition as refusal:
+        return str(refusal)
+    return ""
+
+
+def _cancel(request: HttpRequest, job: Job[Any]) -> str:
+    if lifecycle.cancel(job, by=request.user.get_username()):
+        return ""
+    return f"{job} has already ended: {job.get_state_display()}"
+
+
+def _without_sensitive(job: Job[Any]) -> dict[str, Any]:
+    """The arguments, but for those that the task calls sensitive. Unknown task: none at all."""
+    try:
+        task = resolve(job.task)
+    except (JobsError, ImportError):
+        return {"args": [HIDDEN] * len(job.args), "kwargs": dict.fromkeys(job.kwargs, HIDDEN)}
+    names = task.argument_names
+    args = [
+        HIDDEN if i < len(names) and names[i] in task.sensitive else value
+        for i, value in enumerate(job.args)
+    ]
+    kwargs = {
+        name: HIDDEN if name in task.sensitive else value for name, value in job.kwargs.items()
+    }
+    return {"args": args, "kwargs": kwargs}
+
+
+def _pretty(value: Any) -> SafeString:
+    text = "–" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="jobs-payload">{}</pre>', text)

@@ -1,0 +1,66 @@
+"""The queues' page: what waits in each, paused or not; pause and resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from jobs import conf, lifecycle
+from jobs.models import Job, Queue, Worker
+
+from .base import CappedPaginator, ShowingAdmin
+
+
+@admin.register(Queue)
+class QueueAdmin(ShowingAdmin):
+    list_display = ("name", "ready", "scheduled", "workers", "paused_at", "paused_by")
+    actions = ("pause", "resume")
+    readonly_fields = ("name", "ready", "scheduled", "workers", "paused_at", "paused_by")
+    fields = readonly_fields
+
+    @admin.display(description=_("ready"))
+    def ready(self, queue: Queue) -> str:
+        return _capped(_jobs().filter(queue_name=queue.name).ready())
+
+    @admin.display(description=_("scheduled"))
+    def scheduled(self, queue: Queue) -> str:
+        return _capped(_jobs().filter(queue_name=queue.name).scheduled())
+
+    @admin.display(description=_("workers"))
+    def workers(self, queue: Queue) -> int:
+        return sum(
+            queue.name not in worker.excluded_queues
+            and (worker.queues is None or queue.name in worker.queues)
+            for worker in Worker.objects.using(conf.settings().database)
+        )
+
+    @admin.action(description=_("Pause the selected queues"), permissions=["pause"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
+        for queue in queryset:
+            lifecycle.pause(queue.name, by=request.user.get_username())
+            self.log_change(request, queue, [{"changed": {"name": "paused"}}])
+        self.message_user(request, _("Paused: running jobs go on."), messages.SUCCESS)
+
+    @admin.action(description=_("Resume the selected queues"), permissions=["pause"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
+        for queue in queryset:
+            lifecycle.resume(queue.name)
+            self.log_change(request, queue, [{"changed": {"name": "resumed"}}])
+        self.message_user(request, _("Resumed."), messages.SUCCESS)
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.pause_queue")
+
+
+def _jobs() -> Any:
+    return Job.objects.using(conf.settings().database)
+
+
+def _capped(jobs: QuerySet[Any]) -> str:
+    most = CappedPaginator.most
+    count = jobs[:most].count()
+    return f"{count:,}" if count < most else f"{most:,}+"

@@ -1,0 +1,37 @@
+"""The schedules' page: the rules, their last and next ticks, and what is wrong with any."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from jobs.models import Schedule
+
+from .base import ShowingAdmin
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(ShowingAdmin):
+    list_display = (
+        "name", "task", "shown_rule", "next_run_at", "last_tick", "last_job", "enabled", "problem",
+    )  # fmt: skip
+    readonly_fields = (*list_display, "source", "retired_at", "created_at")
+    fields = readonly_fields
+
+    @admin.display(description=_("rule"))
+    def shown_rule(self, schedule: Schedule) -> str:
+        if schedule.kind == Schedule.Kind.CRON:
+            return f"{schedule.line} {schedule.timezone}".rstrip()
+        if schedule.kind == Schedule.Kind.INTERVAL:
+            return _("every %(interval)s") % {"interval": schedule.interval}
+        return f"{schedule.anchor:%Y-%m-%d %H:%M:%S %Z}"
+
+    @admin.display(description=_("last job"))
+    def last_job(self, schedule: Schedule) -> SafeString | str:
+        if schedule.last_job_id is None:
+            return "–"
+        url = reverse("admin:jobs_job_change", args=[schedule.last_job_id])
+        return format_html('<a href="{}">…{}</a>', url, str(schedule.last_job_id)[-12:])

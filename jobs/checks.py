@@ -1,0 +1,105 @@
+"""System checks: what would go wrong later is said at start-up, with its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+
+from . import conf
+from .errors import JobsError
+
+OLDEST_POSTGRESQL = 15
+
+
+@register("jobs")
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """JOBS itself, then what depends on it being right."""
+    wrong: list[CheckMessage] = [
+        Error(message, hint=hint, id="jobs.E001") for message, hint in conf.check()
+    ]
+    return wrong or [*_database(), *_time_zone(), *_tasks(), *_schedules()]
+
+
+def _database() -> Iterator[CheckMessage]:
+    alias = conf.settings().database
+    if alias not in connections.settings:
+        yield Error(
+            f"JOBS['DATABASE'] is {alias!r}, which DATABASES does not have.",
+            hint=f"It has: {', '.join(sorted(connections.settings))}.",
+            id="jobs.E002",
+        )
+    elif connections[alias].vendor != "postgresql":
+        yield Error(
+            f"The database {alias!r} is {connections[alias].display_name}; jobs needs PostgreSQL.",
+            hint="Set DATABASES, or JOBS['DATABASE'] to the alias of a PostgreSQL database.",
+            id="jobs.E003",
+        )
+
+
+def _time_zone() -> Iterator[CheckMessage]:
+    if not django_settings.USE_TZ:
+        yield Error(
+            "USE_TZ is False; jobs keeps moments, which need a time zone.",
+            hint="Set USE_TZ = True.",
+            id="jobs.E005",
+        )
+
+
+def _tasks() -> Iterator[CheckMessage]:
+    from .tasks import registered
+    from .tasks.registry import check_allowed, configured
+
+    for task in registered().values():
+        try:
+            check_allowed(task)
+            configured(task)
+        except JobsError as error:
+            yield Error(str(error), id="jobs.E006")
+        if task.max_attempts == 1 and task.asks_for_retries:
+            yield Warning(
+                f"Task {task.name} asks for retries and allows only one attempt.",
+                hint="Raise max_attempts, or drop retry_on and backoff.",
+                id="jobs.W001",
+            )
+
+
+def _schedules() -> Iterator[CheckMessage]:
+    from .beat import declared
+
+    try:
+        for one in declared():
+            try:
+                one.columns()
+            except (JobsError, ImportError) as error:
+                yield Error(f"Schedule {one.name!r}: {error}", id="jobs.E007")
+    except JobsError as error:
+        yield Error(str(error), id="jobs.E007")
+
+
+@register(Tags.database)
+def check_database(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """What only the server itself can tell; with `check --database`, and before migrate."""
+    if conf.check():
+        return []
+    alias = conf.settings().database
+    if alias not in (databases or ()) or connections[alias].vendor != "postgresql":
+        return []
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SHOW server_version_num")
+        version = int(cursor.fetchone()[0]) // 10_000
+    if version >= OLDEST_POSTGRESQL:
+        return []
+    return [
+        Error(
+            f"The database {alias!r} runs PostgreSQL {version}; jobs needs "
+            f"{OLDEST_POSTGRESQL} or newer.",
+            id="jobs.E004",
+        )
+    ]

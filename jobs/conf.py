@@ -1,0 +1,182 @@
+"""`settings.JOBS` as a frozen dataclass: its fields, types and defaults are the reference."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+Expectation = tuple[str, Callable[[Any], bool]]
+
+_NAME: Expectation = ("a name", lambda value: isinstance(value, str) and value != "")
+_NAMES: Expectation = (
+    "a list of names",
+    lambda value: isinstance(value, list | tuple) and all(isinstance(v, str) for v in value),
+)
+_OPTIONAL_NAMES: Expectation = (
+    "a list of names, or None",
+    lambda value: value is None or _NAMES[1](value),
+)
+_TEXT_TO_TEXT: Expectation = (
+    "a dict of names to names",
+    lambda value: (
+        isinstance(value, Mapping)
+        and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+    ),
+)
+_TEXT_TO_DICT: Expectation = (
+    "a dict of names to dicts",
+    lambda value: (
+        isinstance(value, Mapping)
+        and all(isinstance(k, str) and isinstance(v, Mapping) for k, v in value.items())
+    ),
+)
+_DURATION: Expectation = (
+    "a timedelta greater than zero",
+    lambda value: isinstance(value, timedelta) and value > timedelta(0),
+)
+_COUNT: Expectation = (
+    "a whole number greater than zero",
+    lambda value: type(value) is int and value > 0,
+)
+_OPTIONAL_COUNT: Expectation = (
+    "a whole number greater than zero, or None",
+    lambda value: value is None or _COUNT[1](value),
+)
+_COUNT_OR_ZERO: Expectation = (
+    "a whole number, zero or greater",
+    lambda value: type(value) is int and value >= 0,
+)
+_SWITCH: Expectation = ("True or False", lambda value: isinstance(value, bool))
+
+
+def _setting(default: Any, expectation: Expectation, meaning: str) -> Any:
+    metadata = {"expectation": expectation, "meaning": meaning}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is the key of the same name, in capitals, of the dict `JOBS`."""
+
+    database: str = _setting("default", _NAME, "The alias of the database that keeps the jobs.")
+    queues: tuple[str, ...] | None = _setting(
+        None, _OPTIONAL_NAMES, "The queue names that may be used; None allows any."
+    )
+    tasks: Mapping[str, Mapping[str, Any]] = _setting(
+        {}, _TEXT_TO_DICT, "Options for tasks by name pattern, over what the code says."
+    )
+    task_aliases: Mapping[str, str] = _setting(
+        {}, _TEXT_TO_TEXT, "Old task names and the names they go by now."
+    )
+    allowed_functions: tuple[str, ...] = _setting(
+        (), _NAMES, "Dotted paths of functions outside the site's own apps that may be jobs."
+    )
+    schedules: Mapping[str, Mapping[str, Any]] = _setting(
+        {}, _TEXT_TO_DICT, "Schedules by name: task, schedule, and optionally args and kwargs."
+    )
+    max_argument_bytes: int = _setting(
+        1_000_000, _COUNT, "The largest arguments of a job, as JSON."
+    )
+    max_result_bytes: int = _setting(1_000_000, _COUNT, "The largest result of a job, as JSON.")
+    max_losses: int = _setting(
+        3, _COUNT_OR_ZERO, "How often a job may lose its process before it fails; 0: at most once."
+    )
+    heartbeat_interval: timedelta = _setting(
+        timedelta(seconds=5), _DURATION, "How often a worker says that it lives."
+    )
+    heartbeat_timeout: timedelta = _setting(
+        timedelta(seconds=30), _DURATION, "How long a silent worker keeps its jobs."
+    )
+    grace_period: timedelta = _setting(
+        timedelta(seconds=30),
+        _DURATION,
+        "How long running jobs may go on once a worker is told to stop.",
+    )
+    poll_interval: timedelta = _setting(
+        timedelta(seconds=1), _DURATION, "How often an idle runner looks for jobs by itself."
+    )
+    listen: bool = _setting(
+        True, _SWITCH, "Use LISTEN and NOTIFY to wake idle workers; False polls only."
+    )
+    processes: int | None = _setting(
+        None, _OPTIONAL_COUNT, "Runner processes of a worker; None: one per core."
+    )
+    threads: int = _setting(1, _COUNT, "Thread slots of a runner, for plain functions.")
+    coroutines: int = _setting(100, _COUNT, "Coroutine slots of a runner, for async functions.")
+
+
+@cache
+def settings() -> Settings:
+    """The site's `JOBS`, read once; again after Django's `override_settings`."""
+    raw = _raw()
+    wrong = problems(raw)
+    if wrong:
+        raise ImproperlyConfigured(" ".join(f"{message} {hint}" for message, hint in wrong))
+    given: dict[str, Any] = {
+        key.lower(): tuple(value) if isinstance(value, list) else value
+        for key, value in raw.items()
+    }
+    return Settings(**given)
+
+
+def problems(raw: Any) -> list[tuple[str, str]]:
+    """What is wrong with a `JOBS` dict, as (message, hint); empty when it is fine."""
+    if not isinstance(raw, Mapping):
+        return [("The setting JOBS is not a dict.", 'Write JOBS = {"QUEUES": [...], …}.')]
+    known = {item.name.upper(): item for item in fields(Settings)}
+    wrong = []
+    for key, value in raw.items():
+        if key not in known:
+            wrong.append((f"JOBS has no setting {key!r}.", _nearest(str(key), list(known))))
+            continue
+        expected, fits = known[key].metadata["expectation"]
+        if not fits(value):
+            wrong.append((f"JOBS[{key!r}] is {value!r}.", f"It must be {expected}."))
+    if not wrong:
+        wrong.extend(_contradictions(raw))
+    return wrong
+
+
+def _contradictions(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+    interval = raw.get("HEARTBEAT_INTERVAL", Settings().heartbeat_interval)
+    timeout = raw.get("HEARTBEAT_TIMEOUT", Settings().heartbeat_timeout)
+    if interval * 2 >= timeout:
+        return [
+            (
+                "JOBS['HEARTBEAT_TIMEOUT'] is not more than twice JOBS['HEARTBEAT_INTERVAL'].",
+                "One late heartbeat would give a living worker's jobs away: raise the timeout.",
+            )
+        ]
+    return []
+
+
+def _nearest(word: str, words: list[str]) -> str:
+    near = difflib.get_close_matches(word.upper(), words, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(sorted(words))}."
+
+
+def _raw() -> Any:
+    return getattr(django_settings, "JOBS", {})
+
+
+def check() -> list[tuple[str, str]]:
+    """`problems` of the site's own settings."""
+    return problems(_raw())
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "JOBS":
+        settings.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="jobs.conf")

@@ -1,0 +1,18 @@
+"""Run one claimed job and say how it ended: an Outcome. Nothing here writes a state."""
+
+from .call import aexecute, execute, execute_atomic
+from .context import Context, current_context
+from .judge import judge, problem_of
+from .waiting import await_result, wait
+
+__all__ = [
+    "Context",
+    "aexecute",
+    "await_result",
+    "current_context",
+    "execute",
+    "execute_atomic",
+    "judge",
+    "problem_of",
+    "wait",
+]

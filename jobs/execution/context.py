@@ -1,0 +1,111 @@
+"""What a running task may know of its job, and tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from jobs import codec, conf
+from jobs.errors import OutsideJob
+
+if TYPE_CHECKING:
+    from jobs.lifecycle import Claimed
+    from jobs.models import Attempt, Job
+
+Teller = Callable[["Claimed", float, float | None, str], None]
+
+_current: ContextVar[Context | None] = ContextVar("jobs_current_context", default=None)
+
+
+def current_context() -> Context:
+    """The context of the job that this code runs in; OutsideJob when there is none."""
+    context = _current.get()
+    if context is None:
+        raise OutsideJob(
+            "there is no current job here: current_context() is for code that a worker runs"
+        )
+    return context
+
+
+def in_job() -> bool:
+    """Whether this code runs in a job."""
+    return _current.get() is not None
+
+
+class Context:
+    """One attempt of one job."""
+
+    __slots__ = ("_claimed", "_tell", "entered", "interruption", "sent")
+
+    def __init__(self, claimed: Claimed, tell: Teller | None = None) -> None:
+        self._claimed = claimed
+        self._tell = tell
+        # The exception that the worker raises in the task: cancelled, or too long.
+        self.interruption: BaseException | None = None
+        # Whether the function's thread or coroutine has begun, and whether the interruption
+        # is on its way to it.
+        self.entered = False
+        self.sent = False
+
+    def enter(self) -> None:
+        """Make this the current context, in the caller's own `contextvars` context."""
+        self.entered = True
+        _current.set(self)
+
+    @property
+    def job_id(self) -> UUID:
+        return UUID(self._claimed.id)
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt: from 1, rising, perhaps with gaps."""
+        return int(self._claimed.attempt)
+
+    @property
+    def failures(self) -> int:
+        """How many attempts have failed so far."""
+        return int(self._claimed.failures)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was said by `using(metadata=…)`."""
+        from jobs.models.references import load
+
+        kept = self._claimed.metadata
+        return {} if kept is None else codec.decode(json.loads(kept), load)
+
+    @property
+    def last_error(self) -> Attempt | None:
+        """The last attempt that went wrong (a query)."""
+        return self.job.last_problem
+
+    @property
+    def last_attempted_at(self) -> datetime:
+        """When this attempt started, on the database's clock."""
+        return datetime.fromtimestamp(self._claimed.started_at, UTC)
+
+    @property
+    def job(self) -> Job[Any]:
+        """The row as it is now (a query)."""
+        from jobs.models import Job
+
+        return Job.objects.using(conf.settings().database).get(pk=self._claimed.id)
+
+    def set_progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell how far the task has come; cheap: written at most twice a second.
+
+        It goes over the runner's own connection, so it is seen before a transaction of the
+        task commits.
+        """
+        if self._tell is not None:
+            self._tell(self._claimed, float(done), None if total is None else float(total), message)
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody has asked for this job's cancellation."""
+        from jobs.errors import JobCancelled
+
+        return isinstance(self.interruption, JobCancelled)

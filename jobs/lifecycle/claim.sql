@@ -1,0 +1,55 @@
+-- Claim: queued → running, for as many due jobs as one runner asks for. Rows that another
+-- runner is claiming are skipped, not waited for. One index probe for each lane (queue and
+-- priority), so that jobs of the far future in a higher lane stall nobody.
+-- `= ANY (ARRAY (…))` and MATERIALIZED are fences: a join may flip to a scan of the whole
+-- table, and an inlined LIMIT may be run again and claim too many.
+-- The claim's own row goes in with the same statement: a claim whose reply was lost can be
+-- found by it, and given back.
+WITH lane AS (
+    SELECT lane.queue_name, lane.priority
+    FROM unnest(%(queues)s::text[], %(priorities)s::smallint[]) AS lane (queue_name, priority)
+    WHERE NOT EXISTS (
+        SELECT FROM jobs_queue AS queue
+        WHERE queue.name = lane.queue_name AND queue.paused_at IS NOT NULL
+    )
+), candidate AS MATERIALIZED (
+    SELECT job.id
+    FROM lane
+    CROSS JOIN LATERAL (
+        SELECT id, run_at
+        FROM jobs_job
+        WHERE claimable
+          AND queue_name = lane.queue_name
+          AND priority = lane.priority
+          AND run_at <= statement_timestamp()
+        ORDER BY queue_name, priority DESC, run_at, id
+        LIMIT %(limit)s
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS job
+    ORDER BY lane.priority DESC, job.run_at, job.id
+    LIMIT %(limit)s
+), claimed AS (
+    UPDATE jobs_job
+    SET state = 'running',
+        claimable = false,
+        claim = %(claim)s::uuid,
+        worker = %(worker)s,
+        attempt = attempt + 1,
+        last_attempted_at = statement_timestamp()
+    WHERE id = ANY (ARRAY (SELECT id FROM candidate))
+    RETURNING
+        id, task, arguments, attempt, failures, max_attempts, queue_name, priority, run_at,
+        metadata,
+        extract(epoch FROM timeout)::float8 AS timeout,
+        extract(epoch FROM expires_at)::float8 AS expires_at
+), held AS (
+    INSERT INTO jobs_claim (id, worker_id, runner, ids)
+    SELECT %(claim)s::uuid, %(worker_id)s::uuid, %(runner)s::uuid, array_agg(id)
+    FROM claimed
+    HAVING count(*) > 0
+)
+SELECT
+    id, task, arguments, attempt, failures, max_attempts, queue_name, metadata, timeout,
+    expires_at, priority, extract(epoch FROM run_at)::float8,
+    extract(epoch FROM statement_timestamp())::float8
+FROM claimed

@@ -1,0 +1,64 @@
+"""Connections for the worker's statements: plans pinned, results as text, nothing else on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from django.db import connections
+from psycopg.adapt import Loader
+
+from jobs import conf
+
+# The plans are the right ones at every size of the table, and with the statistics of an
+# empty one; left to itself the planner flips to sequential scans of the whole table.
+# Never on a connection that runs tasks.
+_PINNED = (
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off "
+    "-c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+)
+# A row that somebody else has locked, and a network that went away, must not hold a worker.
+_BOUNDED = (
+    "-c lock_timeout=2s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s "
+    "-c default_transaction_isolation=read\\ committed"
+)
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "connect_timeout": 10,
+}
+
+
+class _Text(Loader):
+    """As PostgreSQL writes it: ids and JSON pass through the worker without being built."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode()
+
+
+def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
+    """A new connection to the jobs' database, in autocommit.
+
+    `name` is shown in pg_stat_activity. psycopg.OperationalError when there is none to have.
+    """
+    wrapper = connections[conf.settings().database]
+    params = {**_KEEPALIVE, **wrapper.get_connection_params()}
+    for key in ("cursor_factory", "context", "prepare_threshold", "pool"):
+        params.pop(key, None)
+    options = [params.get("options", ""), _BOUNDED, _PINNED if pinned else ""]
+    params["options"] = " ".join(part for part in options if part)
+    params["application_name"] = name
+    connection = psycopg.connect(**params, autocommit=True)
+    connection.adapters.register_loader("uuid", _Text)
+    connection.adapters.register_loader("jsonb", _Text)
+    connection.prepare_threshold = 0
+    return connection
+
+
+def is_gone(error: psycopg.Error) -> bool:
+    """Whether the connection, not the statement, is what failed."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not isinstance(
+        error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
+    )

@@ -1,0 +1,176 @@
+"""Record: running → whatever an Outcome says, in batches, fenced by the claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, assert_never
+
+import psycopg
+
+from jobs.outcomes import (
+    Cancelled,
+    Committed,
+    Failed,
+    Outcome,
+    Problem,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    TakenOver,
+)
+
+from .claim import Claimed
+from .statements import statement
+
+# Outcomes that need no record any more.
+WRITTEN = (Committed, TakenOver)
+
+_UNRECORDABLE = Problem(
+    "jobs.errors.NotStorable",
+    "PostgreSQL refused to keep how this attempt ended; the worker's log has the details.",
+    "",
+)
+
+
+class Ended(NamedTuple):
+    """An attempt and how it ended."""
+
+    job: Claimed
+    outcome: Outcome
+
+
+class Unrecorded(NamedTuple):
+    """What a record could not write."""
+
+    # Locked by somebody: to be recorded again.
+    later: list[Ended]
+    # Another attempt holds them by now, or they were deleted: nothing more to do.
+    lost: list[Ended]
+
+
+class Sent(NamedTuple):
+    """A record that was sent; `recorded()` reads its reply, after the pipeline's end."""
+
+    cursors: list[psycopg.Cursor[Any]]
+
+    def recorded(self) -> set[str]:
+        return {row[0] for cursor in self.cursors for row in cursor.fetchall()}
+
+
+def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
+    """Send the statements that write a batch; what they return is what was written.
+
+    In a pipeline they share its transaction. `unrecorded` tells what the rest has come to.
+    Committed and TakenOver have nothing left to write.
+    """
+    succeeded: list[Ended] = []
+    settled: list[tuple[Ended, tuple[Any, ...]]] = []
+    for ended in batch:
+        if type(ended.outcome) is Succeeded:
+            succeeded.append(ended)
+        elif type(ended.outcome) not in WRITTEN:
+            settled.append((ended, _row(ended.outcome)))
+    cursors = []
+    if succeeded:
+        cursors.append(_succeed(connection, succeeded))
+    if settled:
+        cursors.append(_settle(connection, settled))
+    return Sent(cursors)
+
+
+def unrecorded(connection: psycopg.Connection[Any], missing: Sequence[Ended]) -> Unrecorded:
+    """Sort what a record did not return by reading the rows back.
+
+    A row that carries the own claim and has ended was written by an earlier record whose
+    reply was lost: it is in neither list.
+    """
+    rows = connection.execute(
+        statement("read_back"), {"ids": [ended.job.id for ended in missing]}
+    ).fetchall()
+    now = {id_: (claim, running) for id_, claim, running in rows}
+    later, lost = [], []
+    for ended in missing:
+        claim, running = now.get(ended.job.id, (None, False))
+        if claim != ended.job.claim:
+            lost.append(ended)
+        elif running:
+            later.append(ended)
+    return Unrecorded(later, lost)
+
+
+def record_refused(connection: psycopg.Connection[Any], ended: Ended) -> Sent:
+    """Record an outcome that PostgreSQL would not keep as a failure that says so."""
+    return record(connection, [Ended(ended.job, Failed(_UNRECORDABLE))])
+
+
+def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str | None) -> bool:
+    """Write a success inside the task's own transaction; False: the claim is another's.
+
+    `connection` is the task's, so the work and its finish commit together.
+    """
+    ended = Ended(job, Succeeded(result))
+    return bool(_succeed(connection, [ended], prepare=False).fetchall())
+
+
+def forget_claims(connection: psycopg.Connection[Any], claims: Iterable[str]) -> None:
+    """Delete the rows of claims whose jobs are all recorded."""
+    connection.execute(statement("forget_claims"), {"claims": list(claims)})
+
+
+def _succeed(
+    connection: psycopg.Connection[Any], batch: Sequence[Ended], *, prepare: bool = True
+) -> psycopg.Cursor[Any]:
+    return psycopg.Cursor(connection).execute(
+        statement("succeed"),
+        {
+            "ids": [ended.job.id for ended in batch],
+            "claims": [ended.job.claim for ended in batch],
+            "results": [ended.outcome.result for ended in batch],  # type: ignore[union-attr]
+            "started": [ended.job.started_at for ended in batch],
+            "finished": [ended.job.finished_at for ended in batch],
+        },
+        prepare=prepare,
+    )
+
+
+def _settle(
+    connection: psycopg.Connection[Any], batch: Sequence[tuple[Ended, tuple[Any, ...]]]
+) -> psycopg.Cursor[Any]:
+    columns = list(zip(*(row for _, row in batch), strict=True))
+    names = ("states", "reasons", "outcomes", "delays", "failed")
+    texts = ("exceptions", "messages", "tracebacks")
+    parameters: dict[str, Any] = {
+        name: list(column) for name, column in zip(names + texts, columns, strict=True)
+    }
+    jobs = [ended.job for ended, _ in batch]
+    parameters |= {
+        "ids": [job.id for job in jobs],
+        "claims": [job.claim for job in jobs],
+        "started": [job.started_at for job in jobs],
+        "finished": [job.finished_at for job in jobs],
+    }
+    return connection.execute(statement("settle"), parameters)
+
+
+def _row(outcome: Outcome) -> tuple[Any, ...]:
+    """(state, reason, attempt's outcome, delay, failed, exception, message, traceback)"""
+    match outcome:
+        case Failed(problem, reason):
+            return ("failed", reason, "failed", 0.0, 1, *_texts(problem))
+        case Retried(problem, delay, reason):
+            return ("queued", reason, "retried", delay.total_seconds(), 1, *_texts(problem))
+        case Snoozed(delay):
+            return ("queued", "", "snoozed", delay.total_seconds(), 0, "", "", "")
+        case Cancelled(problem, reason):
+            return ("cancelled", reason, "cancelled", 0.0, 0, *_texts(problem))
+        case Released():
+            return ("queued", "", "", 0.0, 0, "", "", "")
+        case Succeeded() | Committed() | TakenOver():
+            raise ValueError(f"{outcome} is not settled")
+        case _:
+            assert_never(outcome)
+
+
+def _texts(problem: Problem) -> tuple[str, str, str]:
+    return problem.exception_class, problem.message, problem.traceback

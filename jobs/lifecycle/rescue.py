@@ -1,0 +1,73 @@
+"""Rescue: running → queued or failed, for jobs whose process died or never heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from .statements import statement
+
+
+class Orphan(NamedTuple):
+    """A claim that nobody works on."""
+
+    claim: str
+    runner: str
+    worker_is_gone: bool
+
+
+class Rescued(NamedTuple):
+    """A job that was given back: its state now, and whether it was charged with a loss."""
+
+    id: str
+    state: str
+    charged: bool
+
+
+def orphans(
+    connection: psycopg.Connection[Any], worker_id: UUID, runners: Collection[UUID]
+) -> list[Orphan]:
+    """The claims to give back: of this worker's dead runners, and of workers that are gone."""
+    rows = connection.execute(
+        statement("orphans"), {"worker_id": worker_id, "runners": list(runners)}
+    ).fetchall()
+    return [Orphan(*row) for row in rows]
+
+
+def strays(connection: psycopg.Connection[Any], runner: UUID, known: Iterable[str]) -> list[str]:
+    """The claims of a living runner whose replies it never got.
+
+    Only the runner's own connection thread may ask: no claim of its is under way then.
+    """
+    rows = connection.execute(
+        statement("strays"), {"runner": runner, "known": list(known)}
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def give_back(
+    connection: psycopg.Connection[Any],
+    claim: str,
+    *,
+    note: str,
+    charged: bool,
+    started: Collection[str] | None = None,
+) -> list[Rescued]:
+    """Give back what the claim still holds; idempotent.
+
+    `charged`: count a loss, for the jobs of `started`, or for all when that is unknown.
+    """
+    rows = connection.execute(
+        statement("rescue"),
+        {
+            "claim": claim,
+            "note": note,
+            "charged": charged,
+            "started": None if started is None else list(started),
+        },
+    ).fetchall()
+    connection.execute(statement("forget_empty"), {"claim": claim})
+    return [Rescued(*row) for row in rows]

@@ -1,0 +1,53 @@
+-- Give back what a claim still holds: running → queued, or → failed once a job has lost its
+-- process too often. Only attempts that had started are charged with the loss (`started` is
+-- NULL where nobody can tell: then all). A row that somebody has locked is left for the next
+-- time: a stopped process may hold one for ever.
+WITH held AS MATERIALIZED (
+    SELECT
+        job.id,
+        job.attempt,
+        job.worker,
+        job.last_attempted_at,
+        charge.lost,
+        CASE
+            WHEN charge.lost AND job.losses >= job.max_losses THEN 'failed'
+            WHEN job.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            ELSE 'queued'
+        END AS state
+    FROM jobs_claim AS claim
+    CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
+    JOIN jobs_job AS job ON job.id = member.id
+    CROSS JOIN LATERAL (
+        SELECT %(charged)s AND coalesce(job.id = ANY (%(started)s::uuid[]), true) AS lost
+    ) AS charge
+    WHERE claim.id = %(claim)s::uuid AND job.claim = claim.id AND job.state = 'running'
+    ORDER BY job.id
+    FOR NO KEY UPDATE OF job SKIP LOCKED
+), rescued AS (
+    UPDATE jobs_job AS job
+    SET state = held.state,
+        claimable = held.state = 'queued',
+        run_at = CASE
+            WHEN held.state = 'queued' THEN greatest(job.run_at, statement_timestamp())
+            ELSE job.run_at
+        END,
+        losses = job.losses + held.lost::int,
+        finished_at = CASE WHEN held.state <> 'queued' THEN statement_timestamp() END,
+        failed_at = CASE WHEN held.state = 'failed' THEN statement_timestamp() END,
+        cancelled_at = CASE WHEN held.state = 'cancelled' THEN statement_timestamp() END,
+        reason = CASE held.state WHEN 'failed' THEN 'lost' WHEN 'cancelled' THEN 'cancelled' END
+    FROM held
+    WHERE job.id = held.id
+    RETURNING job.id
+), kept AS (
+    INSERT INTO jobs_attempt (
+        job_id, attempt, outcome, reason, worker, started_at, finished_at,
+        exception_class_path, message, traceback
+    )
+    SELECT
+        id, attempt, 'lost', 'lost', worker, last_attempted_at, statement_timestamp(),
+        'jobs.errors.JobLost', %(note)s, ''
+    FROM held
+    WHERE lost
+)
+SELECT rescued.id, held.state, held.lost FROM rescued JOIN held ON held.id = rescued.id

@@ -1,0 +1,40 @@
+"""What is told and heard of a job while it runs; its state stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from .claim import Claimed
+from .statements import statement
+
+
+class Told(NamedTuple):
+    """What a task last said of its progress."""
+
+    job: Claimed
+    done: float
+    total: float | None
+    message: str
+
+
+def write_progress(connection: psycopg.Connection[Any], told: Sequence[Told]) -> None:
+    """Write what running tasks told, on the runner's own connection: seen at once."""
+    connection.execute(
+        statement("progress"),
+        {
+            "ids": [one.job.id for one in told],
+            "claims": [one.job.claim for one in told],
+            "done": [one.done for one in told],
+            "total": [one.total for one in told],
+            "messages": [one.message for one in told],
+        },
+    )
+
+
+def cancel_requests(connection: psycopg.Connection[Any], claims: Iterable[str]) -> list[str]:
+    """The ids of running jobs under these claims that are to be cancelled."""
+    rows = connection.execute(statement("cancel_requests"), {"claims": list(claims)}).fetchall()
+    return [row[0] for row in rows]

@@ -1,0 +1,70 @@
+-- running → queued, failed or cancelled, for a batch of attempts that did not simply succeed;
+-- fenced and locked as in succeed.sql. What would run again although somebody asked for its
+-- cancellation is cancelled instead. Each keeps its attempt, but for the merely given back.
+WITH mine AS MATERIALIZED (
+    SELECT
+        job.id,
+        job.attempt,
+        job.worker,
+        CASE
+            WHEN ended.state = 'queued' AND job.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            ELSE ended.state
+        END AS state,
+        CASE
+            WHEN ended.state = 'queued' AND job.cancel_requested_at IS NOT NULL THEN 'cancelled'
+            ELSE ended.reason
+        END AS reason,
+        ended.outcome,
+        ended.reason AS attempt_reason,
+        ended.delay,
+        ended.failed,
+        -- Never started: its times are no attempt's.
+        nullif(ended.started_at, 0) AS started_at,
+        ended.finished_at,
+        ended.exception_class_path,
+        ended.message,
+        ended.traceback
+    FROM unnest(
+        %(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(reasons)s::text[],
+        %(outcomes)s::text[], %(delays)s::float8[], %(failed)s::int[], %(started)s::float8[],
+        %(finished)s::float8[], %(exceptions)s::text[], %(messages)s::text[],
+        %(tracebacks)s::text[]
+    ) AS ended (
+        id, claim, state, reason, outcome, delay, failed, started_at, finished_at,
+        exception_class_path, message, traceback
+    )
+    JOIN jobs_job AS job ON job.id = ended.id
+    WHERE job.claim = ended.claim AND job.state = 'running'
+    ORDER BY job.id
+    FOR NO KEY UPDATE OF job SKIP LOCKED
+), settled AS (
+    UPDATE jobs_job AS job
+    SET state = mine.state,
+        claimable = mine.state = 'queued',
+        run_at = CASE
+            WHEN mine.state = 'queued' THEN greatest(
+                job.run_at, statement_timestamp() + mine.delay * interval '1 second'
+            )
+            ELSE job.run_at
+        END,
+        failures = job.failures + mine.failed,
+        last_attempted_at = coalesce(to_timestamp(mine.started_at), job.last_attempted_at),
+        finished_at = CASE WHEN mine.state <> 'queued' THEN to_timestamp(mine.finished_at) END,
+        failed_at = CASE WHEN mine.state = 'failed' THEN to_timestamp(mine.finished_at) END,
+        cancelled_at = CASE WHEN mine.state = 'cancelled' THEN to_timestamp(mine.finished_at) END,
+        reason = CASE WHEN mine.state <> 'queued' THEN nullif(mine.reason, '') END
+    FROM mine
+    WHERE job.id = mine.id
+    RETURNING job.id
+), kept AS (
+    INSERT INTO jobs_attempt (
+        job_id, attempt, outcome, reason, worker, started_at, finished_at,
+        exception_class_path, message, traceback
+    )
+    SELECT
+        id, attempt, outcome, attempt_reason, worker, to_timestamp(started_at),
+        to_timestamp(finished_at), exception_class_path, message, traceback
+    FROM mine
+    WHERE outcome <> ''
+)
+SELECT id FROM settled

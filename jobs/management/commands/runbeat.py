@@ -1,0 +1,37 @@
+"""`manage.py runbeat`: enqueues what the schedules say is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+
+from jobs import beat
+from jobs.errors import JobsError
+from jobs.management.console import is_serving, show_log_on_the_console
+from jobs.worker.bell import Bell, Call
+
+
+class Command(BaseCommand):
+    help = (
+        "Enqueue what the schedules say is due, each tick once. Any number of beats may run at "
+        "the same time. Ctrl-C or SIGTERM stops it. `runworker --beat` does the same in a worker."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        show_log_on_the_console(self.stderr)
+        bell = Bell()
+
+        def sleep(seconds: float) -> bool:
+            calls, _ = bell.wait(seconds)
+            return Call.STOP not in calls
+
+        try:
+            count = sum(1 for _ in beat.declared())
+            self.stdout.write(f"beat serves {count} declared schedules; stop it with Ctrl-C")
+            with is_serving(lambda: bell.ring(Call.STOP)):
+                beat.serve(sleep)
+        except (Error, JobsError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write("stopped")

@@ -1,0 +1,115 @@
+"""`manage.py runworker`: parses, and starts a Supervisor."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
+
+from jobs import beat, conf
+from jobs.management.console import is_serving, show_log_on_the_console
+from jobs.worker import Options, Supervisor
+from jobs.worker.bell import Bell, Call
+from jobs.worker.console import Console
+from jobs.worker.options import cores, default_name
+
+
+class Command(BaseCommand):
+    help = (
+        "Run jobs: claim them from PostgreSQL, call their functions, record how they ended. "
+        "The first Ctrl-C or SIGTERM lets running jobs finish; the second stops at once. "
+        "Exit code 0: all running jobs finished; 1: some had to be given back."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        settings = conf.settings()
+        parser.add_argument(
+            "-Q", "--queues", default="", help="serve only these queues, with commas (default: all)"
+        )
+        parser.add_argument(
+            "-X", "--exclude-queues", default="", help="do not serve these queues, with commas"
+        )
+        parser.add_argument(
+            "--processes",
+            type=int,
+            default=settings.processes or cores(),
+            help="runner processes (default: JOBS['PROCESSES'], or one per core: %(default)s)",
+        )
+        parser.add_argument(
+            "--threads",
+            type=int,
+            default=settings.threads,
+            help="plain functions at once, in each process (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--coroutines",
+            type=int,
+            default=settings.coroutines,
+            help="async functions at once, in each process (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--grace-period",
+            type=float,
+            default=settings.grace_period.total_seconds(),
+            help="seconds that running jobs have once told to stop (default: %(default)s)",
+        )
+        parser.add_argument("--name", default="", help="its name (default: host and process id)")
+        parser.add_argument(
+            "--burst", action="store_true", help="stop as soon as no job is ready any more"
+        )
+        parser.add_argument(
+            "--beat", action="store_true", help="serve the schedules, too, as runbeat does"
+        )
+
+    def handle(self, *args: Any, **given: Any) -> None:
+        show_log_on_the_console(self.stderr)
+        options = self._options(given)
+        console = Console(lambda line: self.stdout.write(line))
+        try:
+            code = Supervisor(options, console, _serve_beat if options.beat else None).run()
+        except Error as error:
+            raise CommandError(f"the jobs' database cannot be used: {error}") from error
+        if code:
+            sys.exit(code)
+
+    def _options(self, given: dict[str, Any]) -> Options:
+        for name in ("processes", "threads", "coroutines"):
+            if given[name] < 1:
+                raise CommandError(f"--{name} must be at least 1")
+        queues = _names(given["queues"])
+        excluded = _names(given["exclude_queues"])
+        allowed = conf.settings().queues
+        for queue_name in (*queues, *excluded):
+            if allowed is not None and queue_name not in allowed:
+                raise CommandError(
+                    f"JOBS['QUEUES'] has no queue {queue_name!r}; it has {', '.join(allowed)}"
+                )
+        return Options(
+            name=given["name"] or default_name(),
+            queues=queues or None,
+            excluded_queues=excluded,
+            processes=given["processes"],
+            threads=given["threads"],
+            coroutines=given["coroutines"],
+            grace_period=timedelta(seconds=given["grace_period"]),
+            burst=given["burst"],
+            beat=given["beat"],
+        )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _serve_beat(bell: Bell, lifeline: int) -> None:
+    """The beat as a child of a worker: until its bell says so, or the worker is gone."""
+
+    def sleep(seconds: float) -> bool:
+        calls, orphaned = bell.wait(seconds, lifeline)
+        return not orphaned and Call.STOP not in calls
+
+    with is_serving(lambda: bell.ring(Call.STOP)):
+        beat.serve(sleep)

@@ -1,0 +1,23 @@
+"""The nouns: what the tables hold, and what the database refuses. Nothing here writes a state."""
+
+from .attempt import Attempt
+from .claim import Claim
+from .job import Job, JobQuerySet
+from .progress import Progress
+from .queue import Queue
+from .schedule import Schedule
+from .states import AttemptOutcome, State
+from .worker import Worker
+
+__all__ = [
+    "Attempt",
+    "AttemptOutcome",
+    "Claim",
+    "Job",
+    "JobQuerySet",
+    "Progress",
+    "Queue",
+    "Schedule",
+    "State",
+    "Worker",
+]

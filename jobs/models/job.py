@@ -1,0 +1,382 @@
+"""The job: one call of a task, one row.
+
+Finishing a job must stay a heap-only update, so no index here may mention a column that a
+success writes (state, worker, claim, last_attempted_at, finished_at, result, progress), and
+the claim pays for each index that has an entry for every row. Nothing calls `save()`:
+`lifecycle` writes states, each with the state that it expects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
+
+from django.db import models
+from django.db.models import F, Q, Value
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from jobs import codec, ids
+
+from .functions import UUID7
+from .progress import Progress
+from .references import load
+from .states import FINAL, State
+
+if TYPE_CHECKING:
+    from .attempt import Attempt
+
+R_co = TypeVar("R_co", covariant=True)
+
+if TYPE_CHECKING:
+
+    class _Returning(models.Model, Generic[R_co]):
+        class Meta:
+            abstract = True
+
+else:
+
+    class _Returning:
+        """`Job[R]` is for type checkers only: migrations must not name a typing base."""
+
+        def __class_getitem__(cls, _: object) -> type[models.Model]:
+            return models.Model
+
+
+_STATUS = {
+    State.WAITING: "READY",
+    State.QUEUED: "READY",
+    State.RUNNING: "RUNNING",
+    State.SUCCEEDED: "SUCCESSFUL",
+    State.FAILED: "FAILED",
+    State.CANCELLED: "FAILED",
+}
+
+
+class JobQuerySet(models.QuerySet["Job[Any]"]):
+    """Jobs in words. `ready`, `scheduled`, `retrying` and `overdue` use the claim's index."""
+
+    def queued(self) -> Self:
+        """Waiting for a worker, now or later."""
+        return self.filter(claimable=True)
+
+    def ready(self) -> Self:
+        """Waiting for a worker, and due."""
+        return self.queued().filter(run_at__lte=Now())
+
+    def scheduled(self) -> Self:
+        """To be run later, first attempts and retries alike."""
+        return self.queued().filter(run_at__gt=Now())
+
+    def retrying(self) -> Self:
+        """To be run again after a failure."""
+        return self.queued().filter(failures__gt=0)
+
+    def overdue(self, by: timedelta) -> Self:
+        """Due for longer than `by`, and still not claimed."""
+        return self.queued().filter(run_at__lte=Now() - by)
+
+    def running(self) -> Self:
+        """Claimed by a runner; found through the claims, which are few."""
+        from .claim import Claim
+
+        held = Claim.objects.using(self.db).values_list("ids", flat=True)
+        return self.filter(pk__in=[pk for ids_ in held for pk in ids_], state=State.RUNNING)
+
+    def succeeded(self) -> Self:
+        """Finished with a result. No index: walk the key, newest first."""
+        return self.filter(state=State.SUCCEEDED)
+
+    def failed(self) -> Self:
+        return self.filter(failed_at__isnull=False)
+
+    def cancelled(self) -> Self:
+        return self.filter(cancelled_at__isnull=False)
+
+
+class Job(_Returning[R_co]):
+    """One call of a task."""
+
+    id = models.UUIDField(_("id"), primary_key=True, default=ids.uuid7, db_default=UUID7())
+    task = models.CharField(_("task"), max_length=255)
+    queue_name = models.CharField(_("queue"), max_length=128, db_default="default")
+    priority = models.SmallIntegerField(_("priority"), db_default=0)
+    state = models.CharField(
+        _("state"), max_length=9, choices=State.choices, db_default=State.QUEUED
+    )
+    # True exactly while queued: the claim's index is partial on it, and not on `state`, so
+    # that finishing touches no index.
+    claimable = models.BooleanField(_("claimable"), db_default=True)
+    arguments = models.JSONField(
+        _("arguments"), db_default=Value({"args": [], "kwargs": {}}, models.JSONField())
+    )
+    metadata = models.JSONField(_("metadata"), null=True)
+
+    enqueued_at = models.DateTimeField(_("enqueued at"), db_default=Now())
+    run_at = models.DateTimeField(_("run at"), db_default=Now())
+    expires_at = models.DateTimeField(_("expires at"), null=True)
+    timeout = models.DurationField(_("time limit"), null=True)
+
+    # Rises with each claim, is never lowered, and may have gaps.
+    attempt = models.IntegerField(_("attempt"), db_default=0)
+    failures = models.SmallIntegerField(_("failures"), db_default=0)
+    # NULL: the task's definition decides when the job has failed.
+    max_attempts = models.SmallIntegerField(_("attempts at most"), null=True)
+    losses = models.SmallIntegerField(_("losses"), db_default=0)
+    max_losses = models.SmallIntegerField(_("losses at most"), db_default=3)
+
+    # The last claim, kept after the finish so that a doubtful commit can be read back.
+    # No index and no foreign key: the planner would finish through it.
+    claim = models.UUIDField(_("claim"), null=True)
+    worker = models.CharField(_("worker"), max_length=128, null=True)
+    last_attempted_at = models.DateTimeField(_("last attempted at"), null=True)
+
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    failed_at = models.DateTimeField(_("failed at"), null=True)
+    cancelled_at = models.DateTimeField(_("cancelled at"), null=True)
+    # A stable code of why a job ended without a result: expired, timeout, lost, cancelled.
+    reason = models.CharField(_("reason"), max_length=32, null=True)
+    result = models.JSONField(_("result"), null=True)
+
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
+    cancelled_by = models.CharField(_("cancelled by"), max_length=255, null=True)
+    cancelled_because = models.TextField(_("cancelled because"), null=True)
+
+    progress_done = models.FloatField(_("done"), null=True)
+    progress_total = models.FloatField(_("of"), null=True)
+    progress_message = models.TextField(_("progress"), null=True)
+
+    schedule_id = models.BigIntegerField(_("schedule"), null=True)
+    tick = models.DateTimeField(_("tick"), null=True)
+
+    # NULL for ordinary jobs; the gates and workflows fill them.
+    pending = models.IntegerField(_("parents to finish"), null=True)
+    limit_key = models.CharField(_("limit key"), max_length=255, null=True)
+    fair_key = models.CharField(_("fairness key"), max_length=255, null=True)
+    workflow_id = models.UUIDField(_("workflow"), null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        db_table = "jobs_job"
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        default_permissions = ("view", "delete")
+        permissions = [
+            ("view_payload", _("Can see arguments, results and tracebacks of jobs")),
+            ("retry_job", _("Can retry jobs")),
+            ("cancel_job", _("Can cancel jobs")),
+            ("run_job", _("Can run jobs again, with other arguments too")),
+            ("move_job", _("Can change the queue and priority of jobs")),
+        ]
+        indexes = [
+            models.Index(
+                F("queue_name"),
+                F("priority").desc(),
+                F("run_at"),
+                F("id"),
+                name="jobs_job_claim",
+                condition=Q(claimable=True),
+            ),
+            models.Index("failed_at", name="jobs_job_failed", condition=Q(failed_at__isnull=False)),
+            models.Index(
+                "cancelled_at", name="jobs_job_cancelled", condition=Q(cancelled_at__isnull=False)
+            ),
+            models.Index(
+                "cancel_requested_at",
+                name="jobs_job_cancel_requested",
+                condition=Q(cancel_requested_at__isnull=False),
+            ),
+            models.Index(
+                "schedule_id",
+                "id",
+                name="jobs_job_schedule",
+                condition=Q(schedule_id__isnull=False),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="jobs_job_state", condition=Q(state__in=[state.value for state in State])
+            ),
+            models.CheckConstraint(
+                name="jobs_job_priority", condition=Q(priority__range=(-100, 100))
+            ),
+            models.CheckConstraint(
+                name="jobs_job_claimable",
+                condition=(
+                    Q(claimable=True, state=State.QUEUED)
+                    | (Q(claimable=False) & ~Q(state=State.QUEUED))
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_running_is_claimed",
+                condition=~Q(state=State.RUNNING) | Q(claim__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_final_is_finished",
+                condition=(
+                    Q(state__in=FINAL, finished_at__isnull=False)
+                    | (~Q(state__in=FINAL) & Q(finished_at__isnull=True))
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_failed",
+                condition=(
+                    Q(state=State.FAILED, failed_at__isnull=False)
+                    | (~Q(state=State.FAILED) & Q(failed_at__isnull=True))
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_cancelled",
+                condition=(
+                    Q(state=State.CANCELLED, cancelled_at__isnull=False)
+                    | (~Q(state=State.CANCELLED) & Q(cancelled_at__isnull=True))
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_failures",
+                condition=Q(failures__gte=0)
+                & (Q(max_attempts__isnull=True) | Q(failures__lte=F("max_attempts"))),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_losses",
+                condition=Q(losses__gte=0, losses__lte=F("max_losses") + 1),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.pk}"
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, _: object) -> type[Job]:
+            """So that `Job[int]` may stand in annotations that are evaluated."""
+            return cls
+
+    def save(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: it would write all columns over a state that has moved on meanwhile."""
+        raise TypeError(
+            "A job is not saved. Use its verbs (job.cancel(), job.retry()), or enqueue a new one."
+        )
+
+    # How it reads: also under the names of Django's TaskResult.
+
+    @property
+    def status(self) -> str:
+        """The state in django.tasks' four words."""
+        return _STATUS[State(self.state)]
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def return_value(self) -> R_co:
+        """What the task returned; a ValueError when there is no such thing (yet)."""
+        if self.state == State.SUCCEEDED:
+            return cast(R_co, codec.decode(self.result, load))
+        raise ValueError("Task failed" if self.is_finished else "Task has not finished yet")
+
+    @property
+    def args(self) -> list[Any]:
+        """The positional arguments, as JSON keeps them."""
+        return cast(list[Any], self.arguments["args"])
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments, as JSON keeps them."""
+        return cast(dict[str, Any], self.arguments["kwargs"])
+
+    @property
+    def attempts(self) -> int:
+        """How often the job was claimed."""
+        return self.attempt
+
+    @property
+    def errors(self) -> list[Attempt]:
+        """The attempts that went wrong, oldest first (a query)."""
+        return list(self._history.exclude(exception_class_path="").order_by("attempt"))
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its first attempt started (a query, after the first)."""
+        if self.attempt > 1:
+            first = self._history.order_by("attempt").values_list("started_at", flat=True).first()
+            if first is not None:
+                return first
+        return self.last_attempted_at
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the task last told by `set_progress`, or None."""
+        if self.progress_done is None:
+            return None
+        return Progress(self.progress_done, self.progress_total, self.progress_message or "")
+
+    @property
+    def _history(self) -> models.QuerySet[Attempt]:
+        from .attempt import Attempt
+
+        return Attempt.objects.using(self._state.db).filter(job_id=self.pk)
+
+    @property
+    def last_problem(self) -> Attempt | None:
+        """The last attempt that went wrong (a query)."""
+        return self._history.exclude(exception_class_path="").order_by("-attempt").first()
+
+    def refresh(self) -> None:
+        """Read the row anew."""
+        self.refresh_from_db()
+
+    async def arefresh(self) -> None:
+        """Read the row anew."""
+        await self.arefresh_from_db()
+
+    def refresh_from_db(
+        self,
+        using: str | None = None,
+        fields: Iterable[str] | None = None,
+        from_queryset: models.QuerySet[Any] | None = None,
+    ) -> None:
+        # Reads must see this job's own database, never a router's replica.
+        super().refresh_from_db(
+            using=using or self._state.db, fields=fields, from_queryset=from_queryset
+        )
+
+    # Its verbs: the work is done upstairs, by the rooms that own it.
+
+    def cancel(self, *, by: str = "", because: str = "") -> bool:
+        """Cancel it: at once when it is not running, else as soon as its runner hears of it.
+
+        Returns whether it will not run to its end because of this call: False when it had
+        already ended.
+        """
+        from jobs.lifecycle import cancel
+
+        return cancel(self, by=by, because=because)
+
+    def retry(self, *, delay: timedelta = timedelta(0)) -> None:
+        """Queue it again, with its failures and losses forgotten.
+
+        InvalidTransition unless it has failed or was cancelled.
+        """
+        from jobs.lifecycle import retry
+
+        retry(self, delay=delay)
+
+    def wait(self, timeout: float | timedelta | None = None) -> R_co:
+        """Block until it has ended, and return what the task returned.
+
+        `timeout` in seconds; raises JobFailed, JobCancelled, TimeoutError, or WaitRefused
+        inside a task and inside an open transaction.
+        """
+        from jobs.execution import wait
+
+        return cast(R_co, wait(self, timeout))
+
+    async def await_result(self, timeout: float | timedelta | None = None) -> R_co:
+        """`wait`, without blocking the event loop."""
+        from jobs.execution import await_result
+
+        return cast(R_co, await await_result(self, timeout))

@@ -1,0 +1,43 @@
+"""The worker: one `runworker` that lives, or whose death nobody has noticed yet."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+
+class Worker(models.Model):
+    id = models.UUIDField(primary_key=True)
+    name = models.CharField(_("name"), max_length=128)
+    host = models.CharField(_("host"), max_length=255)
+    pid = models.IntegerField(_("process"))
+    # What it understands of the tables: older workers must not claim rows they misread.
+    protocol = models.SmallIntegerField(_("protocol"))
+    version = models.CharField(_("version"), max_length=32)
+    # NULL: all queues but the excluded ones.
+    queues = ArrayField(models.CharField(max_length=128), null=True, verbose_name=_("queues"))
+    excluded_queues = ArrayField(
+        models.CharField(max_length=128), verbose_name=_("excluded queues")
+    )
+    processes = models.SmallIntegerField(_("processes"))
+    threads = models.SmallIntegerField(_("threads"))
+    coroutines = models.SmallIntegerField(_("coroutines"))
+    started_at = models.DateTimeField(_("started at"), db_default=Now())
+    heartbeat_at = models.DateTimeField(_("heartbeat at"), db_default=Now())
+    # The runners that live; claims of any other of this worker's are given back.
+    runners = ArrayField(models.UUIDField(), verbose_name=_("runners"))
+    # Those of them that sleep and want to be notified.
+    idle = ArrayField(models.UUIDField(), verbose_name=_("idle runners"))
+    stopping = models.BooleanField(_("stopping"), db_default=False)
+
+    class Meta:
+        db_table = "jobs_worker"
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+        default_permissions = ("view",)
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name

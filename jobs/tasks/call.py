@@ -1,0 +1,233 @@
+"""A call made into a job: checked here, before any SQL; written by `lifecycle.insert`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+
+from jobs import codec, conf, ids
+from jobs.errors import InvalidTask
+
+from .definition import Task, as_task
+from .registry import check_allowed, configured
+
+if TYPE_CHECKING:
+    from jobs.lifecycle import Draft
+    from jobs.models import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Call = tuple[Any, ...] | Mapping[str, Any]
+
+# One statement for so many calls: large enough to be cheap, small enough to be sent.
+_BATCH = 5_000
+
+
+@overload
+def enqueue(func: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+@overload
+def enqueue(
+    func: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+) -> Job[R]: ...
+@overload
+def enqueue(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+def enqueue(func: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+    """Run `func(*args, **kwargs)` in the background, once this transaction commits.
+
+    The job is a row of the caller's transaction: a rollback, and there was never a job.
+    Options are never among the arguments: `task(func).using(queue_name=…).enqueue(…)`.
+    NotStorable, InvalidCall, InvalidTask or TaskNotAllowed before any SQL.
+    """
+    return insert_one(as_task(func), args, kwargs)
+
+
+@overload
+async def aenqueue(func: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+@overload
+async def aenqueue(
+    func: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+) -> Job[R]: ...
+@overload
+async def aenqueue(func: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+async def aenqueue(func: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+    """`enqueue`, from async code."""
+    return await sync_to_async(insert_one)(as_task(func), args, kwargs)
+
+
+def enqueue_many(func: Task[..., Any] | Callable[..., Any], calls: Iterable[Call]) -> list[UUID]:
+    """Insert a job for each call and return their ids, in order.
+
+    Each call is a tuple (positional arguments) or a dict (keywords). All are checked before
+    the first is written; a TypeError names the index of the one that is wrong.
+    """
+    return insert_many(as_task(func), calls)
+
+
+async def aenqueue_many(
+    func: Task[..., Any] | Callable[..., Any], calls: Iterable[Call]
+) -> list[UUID]:
+    """`enqueue_many`, from async code."""
+    return await sync_to_async(insert_many)(as_task(func), calls)
+
+
+def insert_one(
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    schedule_id: int | None = None,
+    tick: datetime | None = None,
+) -> Job[Any]:
+    """Check the call, insert it, and return the job; a beat names its schedule and tick."""
+    # Deferred: models are not ready when tasks are declared.
+    from jobs.lifecycle import insert
+    from jobs.models import Job, State
+
+    task = checked(task)
+    arguments = encoded_call(task, args, kwargs)
+    settings = conf.settings()
+    draft = _draft(task, schedule_id=schedule_id, tick=tick)
+    id_ = ids.uuid7()
+    text = codec.write(
+        arguments, max_bytes=settings.max_argument_bytes, what=f"the arguments of {task.name}"
+    )
+    made = insert(draft, [id_], [text])
+    job: Job[Any] = Job(
+        id=id_,
+        task=task.name,
+        queue_name=draft.queue_name,
+        priority=draft.priority,
+        state=State.QUEUED,
+        claimable=True,
+        arguments=arguments,
+        metadata=None if task.metadata is None else dict(task.metadata),
+        enqueued_at=made.enqueued_at,
+        run_at=made.run_at,
+        expires_at=made.expires_at,
+        timeout=draft.timeout,
+        attempt=0,
+        failures=0,
+        max_attempts=draft.max_attempts,
+        losses=0,
+        max_losses=draft.max_losses,
+        schedule_id=schedule_id,
+        tick=tick,
+    )
+    job._state.adding = False
+    job._state.db = settings.database
+    return job
+
+
+def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
+    """Check all calls, then insert them, some thousands a statement, in one transaction."""
+    from django.db import transaction
+
+    from jobs.lifecycle import insert
+
+    task = checked(task)
+    settings = conf.settings()
+    texts = [
+        codec.write(
+            encoded_call(task, *_arguments(task, call, index), index=index),
+            max_bytes=settings.max_argument_bytes,
+            what=f"the arguments of call {index} of {task.name}",
+        )
+        for index, call in enumerate(calls)
+    ]
+    made = ids.uuid7s(len(texts))
+    draft = _draft(task)
+    with transaction.atomic(using=settings.database, savepoint=False):
+        for start in range(0, len(texts), _BATCH):
+            stop = start + _BATCH
+            insert(draft, made[start:stop], texts[start:stop])
+    return made
+
+
+def get_job(id_: str | UUID) -> Job[Any]:
+    """The job of that id, from the jobs' database; Job.DoesNotExist when there is none."""
+    from jobs.models import Job
+
+    return Job.objects.using(conf.settings().database).get(pk=id_)
+
+
+def checked(task: Task[..., Any]) -> Task[..., Any]:
+    """The task with the site's settings, refused where a worker would refuse it."""
+    check_allowed(task)
+    task = configured(task)
+    queues = conf.settings().queues
+    if queues is not None and task.queue_name not in queues:
+        raise InvalidTask(
+            f"task {task.name}: JOBS['QUEUES'] has no queue {task.queue_name!r}; "
+            f"it has {', '.join(queues)}"
+        )
+    return task
+
+
+def encoded_call(
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    index: int | None = None,
+) -> dict[str, Any]:
+    """The call as JSON keeps it; InvalidCall or NotStorable naming the argument."""
+    task.check_call(args, kwargs)
+    names = task.argument_names
+    owner = task.name if index is None else f"call {index} of {task.name}"
+    positional = [
+        codec.encode(
+            value,
+            f"argument {names[i]!r} of {owner}" if i < len(names) else f"args[{i}] of {owner}",
+        )
+        for i, value in enumerate(args)
+    ]
+    named = {
+        name: codec.encode(value, f"argument {name!r} of {owner}") for name, value in kwargs.items()
+    }
+    return {"args": positional, "kwargs": named}
+
+
+def _arguments(
+    task: Task[..., Any], call: Call, index: int
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if isinstance(call, tuple):
+        return call, {}
+    if isinstance(call, Mapping):
+        return (), call
+    raise TypeError(
+        f"call {index} of {task.name} is a {type(call).__name__}: each call must be a tuple "
+        "(positional arguments) or a dict (keywords); one argument alone is (value,)"
+    )
+
+
+def _draft(
+    task: Task[..., Any], *, schedule_id: int | None = None, tick: datetime | None = None
+) -> Draft:
+    from jobs.lifecycle import Draft
+
+    settings = conf.settings()
+    metadata = None
+    if task.metadata is not None:
+        what = f"the metadata of {task.name}"
+        encoded = codec.encode(dict(task.metadata), what)
+        metadata = codec.write(encoded, max_bytes=settings.max_argument_bytes, what=what)
+    after = task.run_after
+    asks = task.max_attempts is not None or task.asks_for_retries
+    return Draft(
+        task=task.name,
+        queue_name=task.queue_name,
+        priority=task.priority,
+        max_losses=settings.max_losses if task.max_losses is None else task.max_losses,
+        max_attempts=task.limit_of_attempts(None) if asks else None,
+        run_at=after if isinstance(after, datetime) else None,
+        delay=after if isinstance(after, timedelta) else timedelta(0),
+        timeout=task.timeout,
+        expires_after=task.expires_after,
+        metadata=metadata,
+        schedule_id=schedule_id,
+        tick=tick,
+    )

@@ -1,0 +1,153 @@
+"""What can be said of a task, and what is refused: pure checks, one sentence each."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobs.errors import InvalidTask
+
+# What `.using()` takes: options of one call.
+USING = frozenset(
+    {
+        "queue_name",
+        "priority",
+        "run_after",
+        "max_attempts",
+        "max_losses",
+        "timeout",
+        "expires_after",
+        "metadata",
+    }
+)
+# What JOBS["TASKS"] may set without touching the code.
+CONFIGURABLE = (USING - {"run_after", "metadata"}) | {
+    "backoff",
+    "keep_result",
+    "retry_on",
+    "dont_retry_on",
+}
+
+
+def check_function(func: Any) -> None:
+    """InvalidTask unless a worker could find the function by its name."""
+    if not inspect.isfunction(func):
+        raise InvalidTask(f"{func!r} cannot be a job: {_why_not(func)}")
+    if func.__name__ == "<lambda>":
+        raise InvalidTask("a lambda cannot be a job: it has no name to find it by; write a def")
+    if "<locals>" in func.__qualname__:
+        raise InvalidTask(
+            f"{func.__qualname__} cannot be a job: a function inside a function cannot be found "
+            "by name; move it to the module's level and pass what it needs as arguments"
+        )
+    if func.__module__ == "__main__":
+        raise InvalidTask(
+            f"{func.__qualname__} cannot be a job: it lives in the script that was started "
+            "(__main__), which a worker cannot import; move it to a module of an app"
+        )
+
+
+def _why_not(func: Any) -> str:
+    if inspect.ismethod(func):
+        return "a bound method carries its object; pass the object's key to a function"
+    if inspect.isclass(func):
+        return "it is a class; pass a function that uses it"
+    if inspect.isbuiltin(func):
+        return "it is not written in Python; wrap it in a function of your own"
+    if hasattr(func, "func") and hasattr(func, "args"):
+        return "a partial has no name; enqueue its function with all arguments"
+    return "only functions defined with def or async def can be"
+
+
+def check_options(options: Mapping[str, Any], owner: str) -> None:
+    """InvalidTask for the first option whose value makes no sense."""
+    for name, value in options.items():
+        wrong = _CHECKS[name](value) if name in _CHECKS else None
+        if wrong:
+            raise InvalidTask(f"{owner}: {name} is {value!r}; {wrong}")
+
+
+def check_names(names: Iterable[str], allowed: Iterable[str], owner: str) -> None:
+    """InvalidTask for the first name that is no option, with the nearest that is."""
+    allowed = sorted(allowed)
+    for name in names:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(allowed)}"
+            raise InvalidTask(f"{owner} has no option {name}; {hint}")
+
+
+def _priority(value: Any) -> str | None:
+    fits = type(value) is int and -100 <= value <= 100
+    return None if fits else "it must be a whole number from -100 to 100; higher runs first"
+
+
+def _queue_name(value: Any) -> str | None:
+    fits = isinstance(value, str) and 0 < len(value) <= 128
+    return None if fits else "it must be a name of 1 to 128 characters"
+
+
+def _attempts(value: Any) -> str | None:
+    fits = value is None or (type(value) is int and 1 <= value <= 32_000)
+    return None if fits else "it must be a whole number of at least 1"
+
+
+def _losses(value: Any) -> str | None:
+    fits = value is None or (type(value) is int and 0 <= value <= 32_000)
+    return None if fits else "it must be a whole number of at least 0"
+
+
+def _duration(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, timedelta) and value > timedelta(0))
+    return None if fits else "it must be a timedelta greater than zero"
+
+
+def _run_after(value: Any) -> str | None:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return "it must know its time zone; see django.utils.timezone.make_aware"
+    fits = value is None or isinstance(value, datetime | timedelta)
+    return None if fits else "it must be a timedelta, or a datetime with a time zone"
+
+
+def _exceptions(value: Any) -> str | None:
+    fits = isinstance(value, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, BaseException) for kind in value
+    )
+    return None if fits else "it must be a tuple of exception classes"
+
+
+def _backoff(value: Any) -> str | None:
+    fits = (
+        value is None or callable(value) or (isinstance(value, timedelta) and value >= timedelta(0))
+    )
+    return None if fits else "it must be a timedelta, or a function of (exception, context)"
+
+
+def _metadata(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, Mapping) and all(isinstance(k, str) for k in value))
+    return None if fits else "it must be a dict with names as keys"
+
+
+def _names(value: Any) -> str | None:
+    fits = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    return None if fits else "it must be a list of names"
+
+
+_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "aliases": _names,
+    "backoff": _backoff,
+    "dont_retry_on": _exceptions,
+    "expires_after": _duration,
+    "max_attempts": _attempts,
+    "max_losses": _losses,
+    "metadata": _metadata,
+    "priority": _priority,
+    "queue_name": _queue_name,
+    "retry_on": _exceptions,
+    "run_after": _run_after,
+    "sensitive": _names,
+    "timeout": _duration,
+}

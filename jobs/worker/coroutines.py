@@ -1,0 +1,101 @@
+"""Coroutine slots: async functions, many at once, on one event loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.db import close_old_connections
+
+from jobs.execution import Context
+from jobs.lifecycle import Claimed, Ended
+from jobs.outcomes import Outcome
+
+from .slots import NewContext, too_long
+
+# Coroutines share so many threads for the ORM, so that connections stay bounded.
+ORM_THREADS = 8
+
+ARun = Callable[[Claimed, Context], Coroutine[Any, Any, Outcome]]
+
+
+class CoroutineSlots:
+    """The loop starts with the first job. All methods but the coroutines are the dispatcher's."""
+
+    def __init__(self, count: int, run: ARun, new_context: NewContext) -> None:
+        self.count = count
+        self.done: deque[Ended] = deque()
+        self.ring: Callable[[], None] | None = None
+        self._run = run
+        self._new_context = new_context
+        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._handed = 0
+        self._ended = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # One after the other for each: Django's connections belong to their threads.
+        self._threads = [ThreadSensitiveContext() for _ in range(ORM_THREADS)]
+        self._turns = itertools.cycle(self._threads)
+
+    @property
+    def in_hand(self) -> int:
+        return self._handed - self._ended
+
+    def add(self, jobs: list[Claimed]) -> None:
+        loop = self._loop or self._start()
+        self._handed += len(jobs)
+        loop.call_soon_threadsafe(self._begin, jobs)
+
+    def interrupt(self, job_id: str, exception: BaseException) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._interrupt, job_id, exception)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+        return self._loop
+
+    def _begin(self, jobs: list[Claimed]) -> None:
+        assert self._loop is not None
+        for job in jobs:
+            # A fresh context for each, with its share of the threads for the ORM.
+            fresh = contextvars.Context()
+            fresh.run(SyncToAsync.thread_sensitive_context.set, next(self._turns))
+            context = self._new_context(job)
+            running = self._loop.create_task(self._one(job, context), context=fresh)
+            self._running[job.id] = (context, running)
+            if job.timeout is not None:
+                self._loop.call_later(job.timeout, self._interrupt, job.id, too_long(job), context)
+
+    async def _one(self, job: Claimed, context: Context) -> None:
+        outcome = await self._run(job, context)
+        self._running.pop(job.id, None)
+        await self._tidy()
+        self.done.append(Ended(job, outcome))
+        self._ended += 1
+        if self.ring is not None:
+            self.ring()
+
+    async def _tidy(self) -> None:
+        """Look after the connections of the job's ORM thread, if it ever had one."""
+        thread = SyncToAsync.thread_sensitive_context.get(None)
+        if thread in SyncToAsync.context_to_thread_executor:
+            await sync_to_async(close_old_connections)()
+
+    def _interrupt(
+        self, job_id: str, exception: BaseException, only: Context | None = None
+    ) -> None:
+        context, running = self._running.get(job_id, (None, None))
+        if context is None or running is None or (only is not None and context is not only):
+            return
+        if context.interruption is None:
+            context.interruption = exception
+            # A coroutine that is cancelled before its first step never runs at all, and would
+            # say nothing: it looks for an interruption itself when it begins.
+            if context.entered:
+                running.cancel()

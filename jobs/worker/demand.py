@@ -1,0 +1,56 @@
+"""How many jobs a runner should ask for, and from which lanes. Pure: no clock, no database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from jobs.lifecycle import Lane
+
+# A claim brings what the slots will start within about this long, in seconds…
+AHEAD = 0.05
+# …and at most so many: beyond, larger batches gain little and cost other workers.
+MOST_CLAIMED = 500
+# How much the newest batch weighs in the measured run time.
+_WEIGHT = 0.3
+
+
+class Demand:
+    """The measured run time of plain functions, and which lanes hold async ones."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._mean: float | None = None
+        self._async_lanes: set[str] = set()
+
+    def ran(self, seconds: float, jobs: int) -> None:
+        """So many plain functions took so long in all."""
+        mean = seconds / jobs
+        self._mean = mean if self._mean is None else self._mean + _WEIGHT * (mean - self._mean)
+
+    def stood_still(self, seconds: float) -> None:
+        """The line did not move for so long: what runs is no short job."""
+        self._mean = max(self._mean or 0.0, seconds)
+
+    @property
+    def target(self) -> int:
+        """How many plain functions to have in hand: one for each slot, and a prefetch."""
+        if self._mean is None:
+            return self._threads
+        soon = self._threads * AHEAD / max(self._mean, 1e-6)
+        return max(self._threads, min(MOST_CLAIMED, math.ceil(soon)))
+
+    def saw(self, queue_name: str, *, only_async: bool) -> None:
+        """What the last claim from a queue brought."""
+        if only_async:
+            self._async_lanes.add(queue_name)
+        else:
+            self._async_lanes.discard(queue_name)
+
+    def split(self, lanes: Iterable[Lane]) -> tuple[list[Lane], list[Lane]]:
+        """The lanes for the thread slots, and those that held only async tasks of late."""
+        plain: list[Lane] = []
+        asynchronous: list[Lane] = []
+        for lane in lanes:
+            (asynchronous if lane.queue_name in self._async_lanes else plain).append(lane)
+        return plain, asynchronous

@@ -1,0 +1,9 @@
+-- The worker lives, and so do these runners. No row: it was taken for dead, and its jobs are
+-- somebody else's.
+UPDATE jobs_worker
+SET heartbeat_at = statement_timestamp(),
+    runners = %(runners)s::uuid[],
+    idle = ARRAY (SELECT unnest(idle) INTERSECT SELECT unnest(%(runners)s::uuid[])),
+    stopping = %(stopping)s
+WHERE id = %(id)s::uuid
+RETURNING id

@@ -1,0 +1,231 @@
+"""Thread slots: each runs one plain function at a time.
+
+With one slot the task runs in the process's main thread, where signals work; with more, in
+threads. Nothing here talks to the database.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import ctypes
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import FrameType
+
+from jobs.errors import JobCancelled, JobTimeout
+from jobs.execution import Context, problem_of
+from jobs.lifecycle import Claimed, Ended
+from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome
+
+from .watch import Watch
+
+# Interrupts the main thread's task. Few programs use it, and none for its own sake.
+INTERRUPT = signal.SIGVTALRM
+
+# (job, context) → outcome; everything about the job but where it runs.
+Run = Callable[[Claimed, Context], Outcome]
+NewContext = Callable[[Claimed], Context]
+
+
+class Slot:
+    """One thread and the job that it runs at the moment.
+
+    Interruptions come from other threads, at any moment. No lock: an exception that arrives
+    while one is being taken would leave it locked for ever. Instead, the order of the steps
+    in `leave` and `interrupt` makes sure that none arrives after `leave` has returned.
+    """
+
+    def __init__(self) -> None:
+        self.context: Context | None = None
+        self.job: Claimed | None = None
+        self._thread = 0
+
+    def attach(self) -> None:
+        """Make the calling thread this slot's."""
+        self._thread = threading.get_ident()
+
+    def enter(self, job: Claimed, context: Context) -> None:
+        self.context, self.job = context, job
+
+    def leave(self) -> None:
+        """After this, no interruption reaches whatever the thread does next."""
+        context, self.job = self.context, None
+        if context is not None and context.interruption is not None and not self._is_main:
+            # Whoever set it has seen the job and is about to send it: take it back.
+            while not context.sent:
+                time.sleep(0.0001)
+            _raise_in(self._thread, None)
+        self.context = None
+
+    def interrupt(self, job: Claimed, context: Context, exception: BaseException) -> None:
+        """Raise the exception in the job's function, if the slot still runs that job."""
+        if context.interruption is not None:
+            return
+        context.interruption = exception
+        if self.job is job:
+            if self._is_main:
+                signal.pthread_kill(self._thread, INTERRUPT)
+            else:
+                _raise_in(self._thread, type(exception))
+        context.sent = True
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The main thread's handler: by now another job may run, or none."""
+        if self.job is not None and self.context is not None and self.context.interruption:
+            raise self.context.interruption
+
+    @property
+    def _is_main(self) -> bool:
+        return self._thread == threading.main_thread().ident
+
+
+def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
+    argument = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
+
+
+class ThreadSlots:
+    """The line of claimed jobs and the slots that take from its head.
+
+    The dispatcher adds at the end, and takes back from the end what cannot start soon; both
+    are single operations of a deque, so a job is never both started and given back.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        run: Run,
+        new_context: NewContext,
+        watch: Watch,
+        tidy: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.count = count
+        self.line: deque[Claimed] = deque()
+        self.done: deque[Ended] = deque()
+        self.slots = [Slot() for _ in range(count)]
+        # When a job last left the line; a line that stands still is given back.
+        self.moved_at = time.monotonic()
+        # Rung when the dispatcher sleeps and there is something to do for it.
+        self.ring: Callable[[], None] | None = None
+        self.ring_below = 0
+        self.ring_above = 250
+        self._run = run
+        self._new_context = new_context
+        self._watch = watch
+        # Called after each job, where no interruption can reach.
+        self._tidy = tidy
+        self._counting = threading.Lock()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._asleep = 0
+        self._closed = False
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def busy(self) -> int:
+        return sum(slot.job is not None for slot in self.slots)
+
+    @property
+    def in_hand(self) -> int:
+        return len(self.line) + self.busy
+
+    def add(self, jobs: list[Claimed]) -> None:
+        if not self.line:
+            self.moved_at = time.monotonic()
+        self.line.extend(jobs)
+        for _ in range(min(self._asleep, len(jobs))):
+            self._wake.put(None)
+
+    def take_back(self) -> list[Claimed]:
+        """Empty the line, from its end."""
+        taken = []
+        while True:
+            try:
+                taken.append(self.line.pop())
+            except IndexError:
+                return taken
+
+    def serve(self) -> None:
+        """Run jobs until closed. Called in the main thread."""
+        if self.count == 1:
+            slot = self.slots[0]
+            signal.signal(INTERRUPT, slot.on_signal)
+            self._work(slot)
+            return
+        self._threads = [
+            threading.Thread(target=self._work, args=(slot,), name=f"slot-{i}", daemon=True)
+            for i, slot in enumerate(self.slots, 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+
+    def close(self) -> None:
+        """Let each slot end after the job that it runs."""
+        self._closed = True
+        for _ in self.slots:
+            self._wake.put(None)
+
+    def interrupt(self, job_id: str, exception: BaseException) -> None:
+        for slot in self.slots:
+            job, context = slot.job, slot.context
+            if job is not None and context is not None and job.id == job_id:
+                slot.interrupt(job, context, exception)
+
+    def _work(self, slot: Slot) -> None:
+        slot.attach()
+        while not self._closed:
+            try:
+                job = self.line.popleft()
+            except IndexError:
+                self._rest()
+                continue
+            self._one(slot, job)
+
+    def _rest(self) -> None:
+        with self._counting:
+            self._asleep += 1
+        # A job that was added before this thread counted as asleep woke nobody.
+        if not self.line and not self._closed:
+            self._wake.get()
+        with self._counting:
+            self._asleep -= 1
+
+    def _one(self, slot: Slot, job: Claimed) -> None:
+        self.moved_at = time.monotonic()
+        context = self._new_context(job)
+        try:
+            slot.enter(job, context)
+            if job.timeout is not None:
+                late = too_long(job)
+                self._watch.arm(job.timeout, lambda: slot.interrupt(job, context, late))
+            # A fresh context: what one task sets is not there for the next.
+            outcome = contextvars.Context().run(self._run, job, context)
+            slot.leave()
+        except (JobTimeout, JobCancelled) as interruption:
+            # Raised just as the function had ended.
+            slot.leave()
+            outcome = ended_late(interruption)
+        self._tidy()
+        self.done.append(Ended(job, outcome))
+        ring = self.ring
+        if ring is not None and (
+            len(self.line) <= self.ring_below or len(self.done) >= self.ring_above
+        ):
+            ring()
+
+
+def too_long(job: Claimed) -> JobTimeout:
+    return JobTimeout(f"{job.task} ran longer than its time limit of {job.timeout:g} s")
+
+
+def ended_late(exception: BaseException) -> Outcome:
+    """The outcome of a job whose interruption arrived behind its function's end."""
+    problem = problem_of(exception)
+    if isinstance(exception, JobCancelled):
+        return Cancelled(problem)
+    return Failed(problem, TIMEOUT)

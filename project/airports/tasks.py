@@ -1,0 +1,2 @@
+def count_by_country() -> int:
+    return 0

@@ -1,0 +1,1 @@
+"""A PostgreSQL of the project's own, for development and first steps: no server to install."""

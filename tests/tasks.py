@@ -1,0 +1,108 @@
+"""Tasks for the tests: small, importable, each for one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import timedelta
+from typing import Any
+
+from jobs import Cancel, Context, Retry, Snooze, current_context, task
+
+
+@task
+def noop() -> None:
+    """Nothing at all."""
+
+
+@task
+def echo(*args: Any, **kwargs: Any) -> list[Any]:
+    return [list(args), kwargs]
+
+
+@task
+def add(a: int, b: int = 1) -> int:
+    return a + b
+
+
+def plain(word: str) -> str:
+    return word.upper()
+
+
+@task
+def boom(message: str = "boom") -> None:
+    raise ValueError(message)
+
+
+@task
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@task
+async def async_nap(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@task(max_attempts=3, backoff=timedelta(0), takes_context=True)
+def flaky(context: Context, good_attempt: int) -> int:
+    if context.attempt < good_attempt:
+        raise ConnectionError(f"attempt {context.attempt}")
+    return context.attempt
+
+
+@task
+def asks_to_retry() -> None:
+    raise Retry(timedelta(0), "again, please")
+
+
+@task(takes_context=True)
+def snoozes_once(context: Context) -> int:
+    if context.attempt == 1:
+        raise Snooze(timedelta(0))
+    return context.attempt
+
+
+@task
+def gives_up() -> None:
+    raise Cancel("not worth it")
+
+
+@task
+def exits() -> None:
+    raise SystemExit(3)
+
+
+@task
+def dies() -> None:
+    os._exit(9)
+
+
+@task(max_losses=0)
+def dies_at_most_once() -> None:
+    os._exit(9)
+
+
+@task(timeout=timedelta(seconds=0.2))
+def too_slow() -> None:
+    time.sleep(30)
+
+
+@task(timeout=timedelta(seconds=0.2))
+async def too_slow_async() -> None:
+    await asyncio.sleep(30)
+
+
+@task
+def tells_progress(steps: int) -> None:
+    context = current_context()
+    for step in range(steps):
+        context.set_progress(step + 1, steps, f"step {step + 1}")
+
+
+@task
+def unkeepable() -> Any:
+    return object()
