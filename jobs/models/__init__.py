@@ -6,10 +6,11 @@ from .job import Job, JobQuerySet
 from .progress import Progress
 from .queue import Queue
 from .schedule import Schedule
-from .states import AttemptOutcome, State
+from .states import FINAL, AttemptOutcome, State
 from .worker import Worker
 
 __all__ = [
+    "FINAL",
     "Attempt",
     "AttemptOutcome",
     "Claim",

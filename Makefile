@@ -1,0 +1,52 @@
+# Everything that people and CI run. `make` alone lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check serve clean
+
+help: ## List what can be made
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(READY) ## Run the site's main job on real input, to its end
+	@$(BIN)/python manage.py demo
+
+test: $(READY) ## Run the tests, on a real PostgreSQL
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(READY) ## Formatting, lint, floors, types, Django's checks, migrations
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/mypy
+	@$(BIN)/python -m tests.typing
+	@$(BIN)/python manage.py check --fail-level WARNING
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+
+serve: $(READY) ## Keep site, worker and beat running, to look at
+	@$(BIN)/python manage.py serve
+
+clean: ## Stop the private PostgreSQL, and delete what was made here
+	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \
+		$(BIN)/python -m project.private_postgres .postgres stop; fi
+	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+		.import_linter_cache build *.egg-info $(VENV)
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made again only when what is required has changed.
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version 2>&1)." \
+		"Name another: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "This Python has no venv module. On Debian and Ubuntu: apt install python3-venv"; \
+		exit 1; }
+	@echo "Setting up $(VENV) (once; takes about a minute)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+		2>$(VENV)/pip.log || { cat $(VENV)/pip.log; \
+		echo "Installing failed: is a package index within reach? (pip config list)"; exit 1; }
+	@touch $@
