@@ -175,9 +175,9 @@ def encoded_call(
     index: int | None = None,
 ) -> dict[str, Any]:
     """The call as JSON keeps it; InvalidCall or NotStorable naming the argument."""
-    task.check_call(args, kwargs)
-    names = task.argument_names
     owner = task.name if index is None else f"call {index} of {task.name}"
+    task.check_call(args, kwargs, owner)
+    names = task.argument_names
     positional = [
         codec.encode(
             value,

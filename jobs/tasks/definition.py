@@ -123,13 +123,13 @@ class Task(Generic[P, R]):
             return cast(R, await self.func(*args, **kwargs))
         return cast(R, await sync_to_async(self.func)(*args, **kwargs))
 
-    def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """InvalidCall unless the function could be called so."""
+    def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str = "") -> None:
+        """InvalidCall unless the function could be called so; `what` names the call."""
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidCall(
-                f"{self.name}{self._signature} cannot be called so: {error}"
+                f"{what or self.name} does not fit {self.func.__name__}{self._signature}: {error}"
             ) from None
 
     @cached_property

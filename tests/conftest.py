@@ -1,0 +1,59 @@
+"""Fixtures: connections as workers have them, and workers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from jobs import ids, lifecycle
+from jobs.lifecycle import Claimed, Lane
+from tests.workers import WorkerProcess
+
+
+@pytest.fixture
+def connect(transactional_db: None) -> Iterator[Callable[[], psycopg.Connection[Any]]]:
+    """Open connections like a worker's, closed with the test."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(lifecycle.connect("jobs test"))
+
+
+@pytest.fixture
+def connection(connect: Callable[[], psycopg.Connection[Any]]) -> psycopg.Connection[Any]:
+    return connect()
+
+
+@pytest.fixture
+def claim(connection: psycopg.Connection[Any]) -> Callable[..., list[Claimed]]:
+    """Claim as a runner does: claim(limit=1)."""
+
+    def claim(
+        limit: int = 1, *, on: psycopg.Connection[Any] | None = None, runner: UUID | None = None
+    ) -> list[Claimed]:
+        lanes = list(lifecycle.look(on or connection)) or [Lane("default", 0)]
+        return lifecycle.claim(
+            on or connection,
+            lanes,
+            limit,
+            claim_id=ids.uuid7(),
+            worker="test/1",
+            worker_id=ids.uuid7(),
+            runner=runner or ids.uuid7(),
+        ).jobs()
+
+    return claim
+
+
+@pytest.fixture
+def start_worker(transactional_db: None) -> Iterator[Callable[..., WorkerProcess]]:
+    """Start real workers: start_worker("--processes", "1"); killed with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, command: str = "runworker", **environment: str) -> WorkerProcess:
+            return stack.enter_context(WorkerProcess(command, *arguments, **environment))
+
+        yield start
