@@ -1,6 +1,7 @@
 """The site's settings, and what tests change."""
 
 import os
+from datetime import timedelta
 
 from project.settings import *  # noqa: F403
 from project.settings import DATABASES, INSTALLED_APPS, JOBS
@@ -11,5 +12,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Worker processes that a test starts use the test's own database.
 if "JOBS_TEST_DATABASE" in os.environ:
     DATABASES["default"]["NAME"] = os.environ["JOBS_TEST_DATABASE"]
+# Rescue by another worker takes a heartbeat timeout: tests do not wait half a minute.
+if "JOBS_TEST_HEARTBEAT" in os.environ:
+    JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
+    JOBS["HEARTBEAT_TIMEOUT"] = 5 * JOBS["HEARTBEAT_INTERVAL"]
 # Each test's connections are its own, and closed with it.
 DATABASES["default"]["CONN_MAX_AGE"] = 0

@@ -106,3 +106,19 @@ def tells_progress(steps: int) -> None:
 @task
 def unkeepable() -> Any:
     return object()
+
+
+@task
+def naps_in_small_bites(seconds: float) -> None:
+    # So that an exception raised in a thread arrives between two of them.
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+@task
+def writes_a_line(path: str, line: str, seconds: float = 0) -> None:
+    """Appends one line, in one write: who runs it twice is seen."""
+    time.sleep(seconds)
+    with open(path, "a") as file:  # noqa: PTH123
+        file.write(f"{line}\n")

@@ -366,7 +366,7 @@ class Dispatcher:
         """
         if self._empty_since is None:
             self._empty_since, self._pause = now, 0.002
-        if self._options.burst and not self._in_hand():
+        if self._options.burst and not self._has_work():
             self.finished = not any(due <= now for due in self._lanes.values())
             return 0.005
         if now - self._empty_since < _LINGER:
@@ -382,7 +382,7 @@ class Dispatcher:
         return pause if next_due is None else min(pause, max(0.001, next_due - now))
 
     def _rest_stopping(self, now: float) -> float:
-        if self._in_hand() or self._slots.done or self._coroutines.done or self._later:
+        if self._has_work():
             if self._stop_by is not None and now > self._stop_by:
                 # Nobody is left to kill this process, and others will take its jobs.
                 os._exit(EXIT_ORPHANED)
@@ -394,6 +394,12 @@ class Dispatcher:
         return (
             self._slots.in_hand * 2 <= self._demand.target
             and self._coroutines.in_hand < self._coroutines.count
+        )
+
+    def _has_work(self) -> bool:
+        # In this order: what leaves the slots stands in `done` before they let go of it.
+        return bool(
+            self._in_hand() or self._slots.done or self._coroutines.done or self._later
         )
 
     def _in_hand(self) -> int:

@@ -128,7 +128,10 @@ class Runner:
 def tidy_connections() -> None:
     """What Django does after each request, without a query: close what is broken or too old."""
     for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or not connection.get_autocommit():
+        # Asking a wrapper for more than this would open a connection.
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or not connection.autocommit:
             # A transaction that the task has left open belongs to nobody.
             connection.close()
         connection.close_if_unusable_or_obsolete()

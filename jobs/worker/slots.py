@@ -42,6 +42,9 @@ class Slot:
     def __init__(self) -> None:
         self.context: Context | None = None
         self.job: Claimed | None = None
+        # From before a job leaves the line until its outcome stands in `done`, so that no
+        # job is ever in neither.
+        self.is_busy = False
         self._thread = 0
 
     def attach(self) -> None:
@@ -126,7 +129,7 @@ class ThreadSlots:
 
     @property
     def busy(self) -> int:
-        return sum(slot.job is not None for slot in self.slots)
+        return sum(slot.is_busy for slot in self.slots)
 
     @property
     def in_hand(self) -> int:
@@ -179,9 +182,11 @@ class ThreadSlots:
     def _work(self, slot: Slot) -> None:
         slot.attach()
         while not self._closed:
+            slot.is_busy = True
             try:
                 job = self.line.popleft()
             except IndexError:
+                slot.is_busy = False
                 self._rest()
                 continue
             self._one(slot, job)
@@ -212,6 +217,7 @@ class ThreadSlots:
             outcome = ended_late(interruption)
         self._tidy()
         self.done.append(Ended(job, outcome))
+        slot.is_busy = False
         ring = self.ring
         if ring is not None and (
             len(self.line) <= self.ring_below or len(self.done) >= self.ring_above

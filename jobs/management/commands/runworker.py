@@ -6,6 +6,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
@@ -70,8 +71,9 @@ class Command(BaseCommand):
         console = Console(lambda line: self.stdout.write(line))
         try:
             code = Supervisor(options, console, _serve_beat if options.beat else None).run()
-        except Error as error:
-            raise CommandError(f"the jobs' database cannot be used: {error}") from error
+        except (Error, psycopg.Error) as error:
+            told = str(error).strip()
+            raise CommandError(f"the jobs' database cannot be used: {told}") from error
         if code:
             sys.exit(code)
 

@@ -1,0 +1,271 @@
+"""Real workers, killed, stopped, frozen and cut off in the middle."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from jobs import enqueue, enqueue_many
+from jobs.errors import JobFailed
+from jobs.models import Claim, Job, Worker
+from tests import tasks
+from tests.eventually import eventually
+from tests.workers import WorkerProcess
+
+Start = Callable[..., WorkerProcess]
+
+
+def finished() -> int:
+    return Job.objects.filter(state="succeeded").count()
+
+
+def test_a_burst_runs_what_is_ready_and_ends(start_worker: Start) -> None:
+    enqueue_many(tasks.add, [(i,) for i in range(50)])
+    asynchronous = enqueue(tasks.async_nap, 0.01)
+
+    worker = start_worker("--burst")
+
+    assert worker.wait() == 0
+    assert finished() == 51
+    asynchronous.refresh()
+    assert asynchronous.return_value == 0.01
+    assert not Claim.objects.exists()
+    assert not Worker.objects.exists()
+    assert "51 succeeded" in worker.output
+
+
+def test_wait_returns_what_the_worker_returned(start_worker: Start) -> None:
+    start_worker().until_ready()
+
+    assert enqueue(tasks.add, 20, b=22).wait(timeout=15) == 42
+    with pytest.raises(JobFailed, match="builtins.ValueError: told"):
+        enqueue(tasks.boom, "told").wait(timeout=15)
+
+
+@pytest.mark.parametrize("victim", ["runner", "worker"])
+def test_ten_thousand_jobs_run_once_each_though_processes_are_killed(
+    start_worker: Start, tmp_path: Path, victim: str
+) -> None:
+    """Killed half way: what had started runs again, and everything else exactly once."""
+    log = tmp_path / "log"
+    made = enqueue_many(tasks.writes_a_line, [(str(log), str(i)) for i in range(10_000)])
+    settings = {"JOBS_TEST_HEARTBEAT": "1"}
+    doomed = start_worker("--processes", "1", **settings).until_ready()
+    other = start_worker("--processes", "1", **settings).until_ready()
+    eventually(lambda: finished() > 2000)
+
+    if victim == "runner":
+        for worker in (doomed, other):
+            os.kill(worker.runners()[0], signal.SIGKILL)
+    else:
+        os.kill(doomed.pid, signal.SIGKILL)
+
+    eventually(lambda: finished() == 10_000, within=60)
+    lines = Counter(log.read_text().split())
+    lost = Job.objects.filter(losses__gt=0).count()
+    assert len(lines) == len(made) == 10_000
+    # Twice only what had been started and not recorded when its process died.
+    twice = sum(count - 1 for count in lines.values())
+    assert twice <= lost + sum(Job.objects.filter(attempt__gt=1).values_list("attempt", flat=True))
+    if victim == "runner":
+        assert lost
+    eventually(lambda: not Claim.objects.exists())
+
+
+def test_a_killed_runners_job_starts_again_within_a_second(
+    start_worker: Start, tmp_path: Path
+) -> None:
+    worker = start_worker("--processes", "1").until_ready()
+    job = enqueue(tasks.writes_a_line, str(tmp_path / "log"), "x", 2)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+
+    os.kill(worker.runners()[0], signal.SIGKILL)
+    killed_at = time.monotonic()
+
+    eventually(lambda: Job.objects.get(pk=job.pk).attempt == 2)
+    assert time.monotonic() - killed_at < 2
+    job.wait(timeout=20)
+    job.refresh()
+    assert (job.state, job.losses, job.failures) == ("succeeded", 1, 0)
+    (loss,) = job.errors
+    assert "was killed by SIGKILL" in loss.message
+
+
+def test_a_job_that_kills_its_process_fails_after_its_losses_and_hurts_no_other(
+    start_worker: Start,
+) -> None:
+    poison, once = enqueue(tasks.dies), enqueue(tasks.dies_at_most_once)
+    innocent = enqueue_many(tasks.noop, [()] * 200)
+    start_worker("--processes", "2")
+
+    eventually(
+        lambda: not Job.objects.exclude(state__in=["failed", "succeeded"]).exists(), within=40
+    )
+    poison.refresh()
+    once.refresh()
+    assert (poison.state, poison.reason, poison.losses) == ("failed", "lost", 4)
+    assert (once.state, once.losses, once.attempt) == ("failed", 1, 1)
+    assert Job.objects.filter(pk__in=innocent, state="succeeded").count() == 200
+    with pytest.raises(JobFailed, match="ended with exit code 9"):
+        poison.wait()
+
+
+def test_term_lets_running_jobs_finish_and_gives_back_the_rest(start_worker: Start) -> None:
+    worker = start_worker("--processes", "1").until_ready()
+    first = enqueue(tasks.nap, 1)
+    eventually(lambda: Job.objects.get(pk=first.pk).state == "running")
+    enqueue_many(tasks.nap, [(5,)] * 3)
+
+    code = worker.stop()
+
+    assert code == 0
+    first.refresh()
+    assert first.state == "succeeded"
+    assert Job.objects.filter(state="queued", losses=0, failures=0).count() == 3
+    assert not Claim.objects.exists()
+    assert not Worker.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["grace", "twice"])
+def test_at_the_end_of_the_grace_running_jobs_are_given_back_uncounted(
+    start_worker: Start, how: str
+) -> None:
+    grace = "0.5" if how == "grace" else "60"
+    worker = start_worker("--processes", "1", "--grace-period", grace).until_ready()
+    job = enqueue(tasks.nap, 60)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+
+    worker.signal(signal.SIGINT)
+    if how == "twice":
+        eventually(lambda: "stopping" in worker.output)
+        worker.signal(signal.SIGINT)
+
+    assert worker.wait() == 1
+    job.refresh()
+    assert (job.state, job.losses, job.failures) == ("queued", 0, 0)
+    assert not Claim.objects.exists()
+
+
+def test_runners_do_not_outlive_their_supervisor(start_worker: Start) -> None:
+    worker = start_worker("--processes", "2").until_ready()
+    runners = worker.runners()
+    assert len(runners) == 2
+
+    os.kill(worker.pid, signal.SIGKILL)
+
+    def gone() -> bool:
+        return not any(Path(f"/proc/{pid}").exists() for pid in runners)
+
+    eventually(gone)
+
+
+def test_a_dead_workers_jobs_are_rescued_by_another(start_worker: Start, tmp_path: Path) -> None:
+    settings = {"JOBS_TEST_HEARTBEAT": "0.5"}
+    dead = start_worker("--processes", "1", **settings).until_ready()
+    job = enqueue(tasks.writes_a_line, str(tmp_path / "log"), "x", 60)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+    Job.objects.update(arguments={"args": [str(tmp_path / "log"), "x", 0], "kwargs": {}})
+    runners = dead.runners()
+    for pid in (dead.pid, *runners):
+        os.kill(pid, signal.SIGKILL)
+    start_worker("--processes", "1", **settings)
+
+    assert job.wait(timeout=30) is None
+    job.refresh()
+    assert (job.losses, job.attempt) == (1, 2)
+    assert Worker.objects.count() == 1
+
+
+def test_a_frozen_worker_is_rescued_and_cannot_write_when_it_wakes(
+    start_worker: Start, tmp_path: Path
+) -> None:
+    settings = {"JOBS_TEST_HEARTBEAT": "0.5"}
+    frozen = start_worker("--processes", "1", **settings).until_ready()
+    job = enqueue(tasks.nap, 1)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+    processes = (frozen.pid, *frozen.runners())
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    start_worker("--processes", "1", **settings)
+    job.wait(timeout=30)
+    job.refresh()
+    finished_at = job.finished_at
+
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
+
+    eventually(lambda: Worker.objects.count() == 2)
+    eventually(lambda: enqueue(tasks.add, 1).wait(timeout=10) == 2)
+    job.refresh()
+    assert (job.state, job.attempt, job.finished_at) == ("succeeded", 2, finished_at)
+    assert "begins anew" in frozen.output
+
+
+def test_every_process_survives_the_loss_of_its_connections(start_worker: Start) -> None:
+    worker = start_worker("--processes", "2").until_ready()
+    job = enqueue(tasks.nap, 1)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'jobs %%' AND datname = current_database()"
+        )
+        assert cursor.fetchone()[0] >= 4
+
+    assert job.wait(timeout=20) == 1
+    assert enqueue(tasks.add, 1).wait(timeout=20) == 2
+    job.refresh()
+    assert (job.attempt, job.losses) == (1, 0)
+    assert worker.process.poll() is None
+    assert worker.stop() == 0
+
+
+def test_an_idle_worker_starts_a_job_in_milliseconds(start_worker: Start) -> None:
+    start_worker("--processes", "1").until_ready()
+    eventually(lambda: Worker.objects.get().idle)
+    waits = []
+    for _ in range(10):
+        job = enqueue(tasks.noop)
+        job.wait(timeout=10)
+        assert job.last_attempted_at is not None
+        waits.append((job.last_attempted_at - job.enqueued_at).total_seconds())
+        time.sleep(0.15)
+
+    # Without a wake-up it would be half a second; the benchmark tells how few it is.
+    assert sorted(waits)[5] < 0.1
+
+
+def test_time_limits_end_plain_and_async_tasks(start_worker: Start) -> None:
+    plain, asynchronous = enqueue(tasks.too_slow), enqueue(tasks.too_slow_async)
+    start_worker("--processes", "1")
+
+    for job in (plain, asynchronous):
+        with pytest.raises(JobFailed, match=r"JobTimeout.*longer than its time limit of 0.2 s"):
+            job.wait(timeout=20)
+        assert job.reason == "timeout"
+
+
+def test_threads_and_coroutines_run_side_by_side(start_worker: Start) -> None:
+    start_worker("--processes", "1", "--threads", "10").until_ready()
+    started = time.monotonic()
+    enqueue_many(tasks.nap, [(0.5,)] * 10)
+    enqueue_many(tasks.async_nap, [(0.5,)] * 50)
+
+    eventually(lambda: finished() == 60)
+
+    # One after the other they would take half a minute.
+    assert time.monotonic() - started < 10
+
+
+def test_a_worker_on_a_missing_database_says_so(start_worker: Start) -> None:
+    worker = start_worker(JOBS_TEST_DATABASE="no_such_database")
+
+    assert worker.wait() == 1
+    assert "cannot be used" in worker.output
+    assert "Traceback" not in worker.output

@@ -1,0 +1,152 @@
+"""Two connections, step by step: what one does while the other is in the middle."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from jobs import enqueue, enqueue_many, lifecycle
+from jobs.lifecycle import Claimed, Ended
+from jobs.models import Job
+from jobs.outcomes import Succeeded
+from tests import tasks
+from tests.eventually import eventually
+
+Connection = psycopg.Connection[Any]
+Connect = Callable[[], Connection]
+Claim = Callable[..., list[Claimed]]
+
+
+def test_two_claims_at_once_never_share_a_job(connect: Connect, claim: Claim) -> None:
+    enqueue_many(tasks.noop, [()] * 10)
+    one, two = connect(), connect()
+
+    with one.transaction():
+        first = claim(4, on=one)
+        second = claim(10, on=two)
+
+    assert len(first) == 4
+    assert len(second) == 6
+    assert not {job.id for job in first} & {job.id for job in second}
+
+
+def test_many_claimers_take_every_job_once(connect: Connect, claim: Claim) -> None:
+    made = enqueue_many(tasks.noop, [()] * 2000)
+    taken: list[str] = []
+
+    def work(own: Connection) -> None:
+        while jobs := claim(7, on=own):
+            taken.extend(job.id for job in jobs)
+
+    threads = [threading.Thread(target=work, args=(connect(),)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(taken) == len(set(taken))
+    # A claim may come back empty while others hold the rest: what is left, one takes.
+    taken += [job.id for job in claim(2000)]
+    assert sorted(taken) == sorted(str(pk) for pk in made)
+
+
+def test_a_finish_before_a_rescue_wins(connect: Connect, claim: Claim) -> None:
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    runner, rescuer = connect(), connect()
+
+    with runner.transaction():
+        lifecycle.record(runner, [Ended(claimed, Succeeded())])
+        assert lifecycle.give_back(rescuer, claimed.claim, note="", charged=True) == []
+    assert lifecycle.give_back(rescuer, claimed.claim, note="", charged=True) == []
+
+    job.refresh()
+    assert (job.state, job.losses) == ("succeeded", 0)
+
+
+def test_a_rescue_before_a_finish_wins(connect: Connect, claim: Claim) -> None:
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    runner, rescuer = connect(), connect()
+
+    with rescuer.transaction():
+        assert lifecycle.give_back(rescuer, claimed.claim, note="", charged=True)
+        during = lifecycle.record(runner, [Ended(claimed, Succeeded())]).recorded()
+    after = lifecycle.record(runner, [Ended(claimed, Succeeded())]).recorded()
+
+    job.refresh()
+    assert during == after == set()
+    assert (job.state, job.losses) == ("queued", 1)
+
+
+def test_two_rescuers_charge_a_loss_once(connect: Connect, claim: Claim) -> None:
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    one, two = connect(), connect()
+
+    with one.transaction():
+        first = lifecycle.give_back(one, claimed.claim, note="", charged=True)
+        second = lifecycle.give_back(two, claimed.claim, note="", charged=True)
+
+    job.refresh()
+    assert len(first) == 1
+    assert second == []
+    assert job.losses == 1
+
+
+@pytest.mark.parametrize("is_claimed_first", [True, False])
+def test_a_cancel_and_a_claim_agree_on_who_was_first(
+    connect: Connect, claim: Claim, is_claimed_first: bool
+) -> None:
+    job = enqueue(tasks.noop)
+    runner = connect()
+    done = threading.Event()
+
+    def cancel() -> None:
+        from django.db import connection
+
+        job.cancel()
+        done.set()
+        connection.close()
+
+    if is_claimed_first:
+        with runner.transaction():
+            assert claim(on=runner)
+            thread = threading.Thread(target=cancel)
+            thread.start()
+            # It waits for the row; were it not to, the job would be cancelled and run.
+            assert not done.wait(0.2)
+        thread.join()
+        job.refresh()
+        assert job.state == "running"
+        assert job.cancel_requested_at is not None
+    else:
+        cancel()
+        assert claim(on=runner) == []
+
+
+def test_a_job_is_claimed_only_after_its_transaction_commits(
+    connect: Connect, claim: Claim
+) -> None:
+    from django.db import transaction
+
+    with transaction.atomic():
+        job = enqueue(tasks.noop)
+        assert claim() == []
+
+    eventually(lambda: Job.objects.filter(pk=job.pk).exists())
+    assert [one.id for one in claim()] == [str(job.pk)]
+
+
+def test_a_pause_that_is_not_committed_yet_does_not_hold_up_a_claim(
+    connect: Connect, claim: Claim
+) -> None:
+    enqueue(tasks.noop)
+    lifecycle.pause("other")
+    operator = connect()
+
+    with operator.transaction():
+        operator.execute("INSERT INTO jobs_queue (name, paused_at) VALUES ('default', now())")
+        assert len(claim()) == 1
