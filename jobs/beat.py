@@ -19,7 +19,8 @@ from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
 
 from . import codec, conf, cron
-from .errors import InvalidSchedule
+from .errors import InvalidSchedule, JobsError
+from .execution import clean
 from .models import Schedule
 from .models.references import load
 from .tasks import call, registered, resolve
@@ -30,6 +31,8 @@ logger = logging.getLogger("jobs")
 _POLL = 1.0
 # So many schedules a transaction: a long one would hold back vacuum and other beats.
 _BATCH = 100
+# The columns that say when.
+_RULE = ("kind", "line", "timezone", "interval", "anchor")
 # A schedule that cannot be enqueued is tried again this much later.
 _TRY_AGAIN = timedelta(minutes=1)
 
@@ -87,7 +90,12 @@ def synchronise() -> None:
         known = {row.name: row for row in rows.select_for_update().order_by("name")}
         now = _now(alias)
         for name, one in wanted.items():
-            columns = one.columns()
+            try:
+                columns = one.columns()
+            except (JobsError, ImportError) as error:
+                # The system check says so, too; it must not stop the others.
+                logger.error("schedule %s cannot be declared: %s", name, error)
+                continue
             row = known.get(name)
             if row is None:
                 # Another beat may insert the same one just now.
@@ -95,10 +103,13 @@ def synchronise() -> None:
                 new.next_run_at = new.next_after(now)
                 rows.bulk_create([new], ignore_conflicts=True)
             elif row.retired_at or any(getattr(row, k) != v for k, v in columns.items()):
+                # A tick that is due already stays due, unless the rule itself is another.
+                is_new_rule = any(getattr(row, key) != columns[key] for key in _RULE)
                 for key, value in columns.items():
                     setattr(row, key, value)
-                row.retired_at, row.problem = None, ""
-                row.next_run_at = row.next_after(now)
+                if is_new_rule or row.retired_at:
+                    row.next_run_at, row.problem = row.next_after(now), ""
+                row.retired_at = None
                 row.save(using=alias)
         gone = [name for name, row in known.items() if name not in wanted and not row.retired_at]
         rows.filter(name__in=gone).update(retired_at=Now(), next_run_at=None)
@@ -112,7 +123,9 @@ def step() -> float:
     nearest: datetime | None = _live(alias).aggregate(nearest=Min("next_run_at"))["nearest"]
     if nearest is None:
         return _POLL
-    return min(_POLL, max(0.0, (nearest - _now(alias)).total_seconds()))
+    seconds = (nearest - _now(alias)).total_seconds()
+    # What is due and was not served is being served by another beat, or held by somebody.
+    return min(_POLL, seconds if seconds > 0 else 0.1)
 
 
 def serve(sleep: Callable[[float], bool]) -> None:
@@ -125,10 +138,11 @@ def serve(sleep: Callable[[float], bool]) -> None:
                 is_in_step = True
             wait = step()
             failures = 0
-        except (OperationalError, InterfaceError) as error:
+        except Exception as error:
             failures += 1
             if failures == 1 or failures % 20 == 0:
-                logger.warning("beat: %s", str(error).strip())
+                is_database = isinstance(error, OperationalError | InterfaceError)
+                logger.warning("beat: %s", str(error).strip(), exc_info=not is_database)
             connections.close_all()
             wait = min(5.0, 0.05 * 2.0 ** min(failures, 8)) * (0.5 + random.random())  # noqa: S311
         if not sleep(wait):
@@ -160,12 +174,12 @@ def _serve_one(alias: str, schedule: Schedule, now: datetime) -> None:
     try:
         with transaction.atomic(using=alias):
             _fire(alias, schedule, now)
-    except (OperationalError, InterfaceError):
-        raise
     except Exception as error:
+        if not connections[alias].is_usable():
+            raise
         logger.error("schedule %s: %s: %s", schedule, type(error).__name__, error)
         Schedule.objects.using(alias).filter(pk=schedule.pk).update(
-            problem=f"{type(error).__name__}: {error}",
+            problem=clean(f"{type(error).__name__}: {error}"),
             next_run_at=now + _TRY_AGAIN,
         )
 

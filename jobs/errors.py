@@ -85,6 +85,8 @@ class Retry(Exception):
     """
 
     def __init__(self, delay: timedelta | None = None, reason: str = "") -> None:
+        if delay is not None:
+            _check_delay(delay, "Retry")
         self.delay = delay
         super().__init__(reason or "the task asked to be retried")
 
@@ -93,6 +95,7 @@ class Snooze(Exception):
     """Raised by a task: not yet, ask me again after `delay`; counts as nothing."""
 
     def __init__(self, delay: timedelta) -> None:
+        _check_delay(delay, "Snooze")
         self.delay = delay
         super().__init__(f"snoozed for {delay}")
 
@@ -102,3 +105,9 @@ class Cancel(Exception):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "the task cancelled itself")
+
+
+def _check_delay(delay: object, name: str) -> None:
+    # Told in the task's own traceback, where the mistake is.
+    if not isinstance(delay, timedelta):
+        raise TypeError(f"{name}'s delay is {delay!r}; it must be a timedelta")

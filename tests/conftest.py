@@ -12,6 +12,7 @@ import pytest
 
 from jobs import ids, lifecycle
 from jobs.lifecycle import Claimed, Lane
+from jobs.worker import Options, presence
 from tests.workers import WorkerProcess
 
 
@@ -30,6 +31,8 @@ def connection(connect: Callable[[], psycopg.Connection[Any]]) -> psycopg.Connec
 @pytest.fixture
 def claim(connection: psycopg.Connection[Any]) -> Callable[..., list[Claimed]]:
     """Claim as a runner does: claim(limit=1)."""
+    worker_id = ids.uuid7()
+    presence.register(connection, worker_id, Options(name="test"), [])
 
     def claim(
         limit: int = 1, *, on: psycopg.Connection[Any] | None = None, runner: UUID | None = None
@@ -41,7 +44,7 @@ def claim(connection: psycopg.Connection[Any]) -> Callable[..., list[Claimed]]:
             limit,
             claim_id=ids.uuid7(),
             worker="test/1",
-            worker_id=ids.uuid7(),
+            worker_id=worker_id,
             runner=runner or ids.uuid7(),
         ).jobs()
 

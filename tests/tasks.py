@@ -122,3 +122,103 @@ def writes_a_line(path: str, line: str, seconds: float = 0) -> None:
     time.sleep(seconds)
     with open(path, "a") as file:  # noqa: PTH123
         file.write(f"{line}\n")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@task
+def raises_the_unspeakable() -> None:
+    raise Unspeakable
+
+
+@task
+def tells_a_surrogate() -> None:
+    current_context().set_progress(1, 2, "file \udcff and \x00")
+    time.sleep(0.7)
+
+
+@task
+def snoozes_for_a_number() -> None:
+    raise Snooze(5)  # type: ignore[arg-type]
+
+
+@task
+def forks_and_its_child_exits() -> int:
+    child = os.fork()
+    if child == 0:
+        raise SystemExit(0)
+    return os.waitpid(child, 0)[1]
+
+
+@task
+async def forks_in_a_coroutine() -> int:
+    child = os.fork()
+    if child == 0:
+        raise SystemExit(0)
+    return os.waitpid(child, 0)[1]
+
+
+@task
+async def exits_in_a_sub_task() -> None:
+    async def sub() -> None:
+        raise SystemExit(3)
+
+    await asyncio.gather(sub())
+
+
+@task
+async def stops_the_loop() -> None:
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0.01)
+
+
+@task
+def leaves_a_transaction_open() -> None:
+    from django.db import transaction
+
+    transaction.atomic().__enter__()
+
+
+@task(timeout=timedelta(seconds=0.2))
+def is_interrupted_in_a_query() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(3)")
+
+
+@task
+def asks_the_database() -> int:
+    from django.contrib.auth.models import User
+
+    return User.objects.count()
+
+
+@task
+def closes_its_connection() -> None:
+    from django.db import connection
+
+    connection.ensure_connection()
+    connection.connection.close()
+
+
+@task
+def ends_its_process_politely() -> None:
+    os._exit(0)
+
+
+@task(max_losses=0)
+def at_most_once() -> None:
+    """Must never run twice; may be given back as long as it has not started."""
+
+
+@task(atomic=True)
+def atomic_nap(seconds: float, name: str) -> int:
+    from django.contrib.auth.models import User
+
+    user = User.objects.create(username=name)
+    time.sleep(seconds)
+    return user.pk

@@ -305,7 +305,7 @@ def test_waiting_inside_of_a_task_is_refused() -> None:
 def test_waiting_ends_with_the_time() -> None:
     job = enqueue(tasks.noop)
 
-    with pytest.raises(TimeoutError, match="still queued after 0.05 s"):
+    with pytest.raises(TimeoutError, match=r"still queued after 0\.05 s"):
         job.wait(timeout=0.05)
     with pytest.raises(TimeoutError):
         async_to_sync(job.await_result)(timedelta(0))

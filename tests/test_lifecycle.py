@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from jobs import enqueue, enqueue_many, ids, lifecycle
 from jobs.errors import InvalidTransition
 from jobs.lifecycle import Claimed, Ended, Lane
-from jobs.models import Attempt, Claim, Job, State
+from jobs.models import Attempt, Claim, Job, State, Worker
 from jobs.outcomes import (
     Cancelled,
     Failed,
@@ -280,6 +280,8 @@ def test_a_locked_row_keeps_its_claim_until_it_can_be_given_back(
 def test_claims_without_a_living_owner_are_orphans(connection: Connection, claim: Claim_) -> None:
     enqueue(tasks.noop)
     (claimed,) = claim()
+    assert lifecycle.orphans(connection, ids.uuid7(), []) == []
+    Worker.objects.all().delete()
 
     orphans = lifecycle.orphans(connection, ids.uuid7(), [])
 
@@ -332,6 +334,36 @@ def test_what_would_run_again_is_cancelled_when_that_was_asked_for(
 
     job.refresh()
     assert (job.state, job.reason) == ("cancelled", "cancelled")
+    assert job.finished_at is not None
+    assert abs((job.finished_at - job.enqueued_at).total_seconds()) < 60
+
+
+def test_a_released_job_that_was_to_be_cancelled_has_a_moment_of_its_end(
+    connection: Connection, claim: Claim_
+) -> None:
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    job.cancel()
+
+    lifecycle.record(connection, [Ended(claimed, Released())])
+
+    job.refresh()
+    assert job.finished_at is not None
+    assert abs((job.finished_at - job.enqueued_at).total_seconds()) < 60
+
+
+def test_what_must_run_at_most_once_is_not_given_back_once_it_has_started(
+    connection: Connection, claim: Claim_
+) -> None:
+    enqueue_many(tasks.at_most_once, [(), ()])
+    started, waiting = claim(2)
+
+    lifecycle.give_back(
+        connection, started.claim, note="grace", charged=False, started=[started.id]
+    )
+
+    assert Job.objects.get(pk=started.id).state == "failed"
+    assert Job.objects.get(pk=waiting.id).state == "queued"
 
 
 def test_a_lost_job_that_was_to_be_cancelled_is_cancelled(

@@ -27,9 +27,9 @@ class Holder:
 
 
 def test_a_job_rolls_back_with_its_transaction_and_commits_with_it() -> None:
-    with pytest.raises(RuntimeError), transaction.atomic():
+    with transaction.atomic():
         lost = enqueue(tasks.noop)
-        raise RuntimeError
+        transaction.set_rollback(True)
     with transaction.atomic():
         kept = enqueue(tasks.noop)
 
@@ -159,7 +159,7 @@ def test_a_row_cannot_name_a_function_that_is_not_the_sites(path: str) -> None:
 
 
 def test_a_name_that_nobody_has_is_not_found() -> None:
-    with pytest.raises(TaskNotFound, match="tests.tasks has no vanished"):
+    with pytest.raises(TaskNotFound, match=r"tests\.tasks has no vanished"):
         resolve("tests.tasks.vanished")
 
 
@@ -248,7 +248,7 @@ def test_a_naive_run_after_is_refused() -> None:
 
 
 def test_two_tasks_of_one_name_are_refused() -> None:
-    with pytest.raises(InvalidTask, match="two tasks are called 'tests.tasks.noop'"):
+    with pytest.raises(InvalidTask, match=r"two tasks are called 'tests\.tasks\.noop'"):
         task(name="tests.tasks.noop")(Holder.method)
 
 

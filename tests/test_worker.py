@@ -100,6 +100,29 @@ def test_a_board_knows_which_jobs_of_a_claim_were_started() -> None:
     assert board.counters()["failed"] == 1
 
 
+def test_a_board_of_many_threads_loses_no_start_and_forgets_what_is_recorded() -> None:
+    board, claim, other = Board(), str(ids.uuid7()), str(ids.uuid7())
+    parts = [[str(one) for one in ids.uuid7s(2000)] for _ in range(4)]
+
+    def work(part: list[str]) -> None:
+        for job_id in part:
+            board.start(job_id, claim)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert board.started(claim) == {job_id for part in parts for job_id in part}
+    for job_id in parts[0]:
+        board.end(job_id, claim)
+    for job_id in ids.uuid7s(20_000):
+        board.start(str(job_id), other)
+        board.end(str(job_id), other)
+    assert board.started(claim) == {job_id for part in parts[1:] for job_id in part}
+
+
 # Slots.
 
 
@@ -217,6 +240,17 @@ def test_interruptions_never_hit_the_next_job(slots: Callable[..., ThreadSlots])
 
     assert hit == []
     assert len({ended.job.id for ended in made.done}) == total
+
+
+def test_a_watch_lets_go_of_what_is_disarmed() -> None:
+    watch, called = Watch(), []
+    deadlines = [watch.arm(60, lambda: called.append(1)) for _ in range(1000)]
+
+    for deadline in deadlines:
+        watch.disarm(deadline)
+
+    assert len(watch._deadlines) < 300
+    assert called == []
 
 
 def test_a_watch_calls_back_in_the_order_of_time() -> None:
@@ -413,6 +447,55 @@ def test_a_claim_whose_reply_was_lost_is_given_back(one_runner: Callable[..., On
 
     job.refresh()
     assert (job.attempt, job.losses) == (2, 0)
+
+
+def test_a_runner_whose_worker_was_taken_for_dead_claims_nothing(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    from jobs.models import Worker
+
+    runner = one_runner()
+    enqueue(tasks.noop)
+    Worker.objects.all().delete()
+
+    for _ in range(5):
+        runner.dispatcher.step()
+
+    assert Job.objects.get().state == "queued"
+
+
+def test_a_claim_that_always_fails_is_told_and_not_tried_at_once_again(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    import psycopg
+
+    runner = one_runner()
+    enqueue(tasks.noop)
+    object.__setattr__(runner.identity, "name", "w" * 300)
+
+    with pytest.raises(psycopg.errors.StringDataRightTruncation) as error:
+        runner.dispatcher.step()
+    assert runner.dispatcher._mend(error.value, 3) > 0.1
+    assert Job.objects.get().state == "queued"
+
+
+def test_a_job_that_was_locked_when_it_ended_is_recorded_before_a_burst_ends(
+    one_runner: Callable[..., OneRunner], connection: Any
+) -> None:
+    job = enqueue(tasks.naps_in_small_bites, 0.2)
+    runner = one_runner(burst=True)
+    runner.step_until(lambda: runner.runner.slots.busy)
+
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM jobs_job FOR UPDATE")
+        runner.step_until(lambda: runner.dispatcher._later)
+        for _ in range(5):
+            runner.dispatcher.step()
+        assert not runner.dispatcher.finished
+    runner.step_until(lambda: runner.dispatcher.finished)
+
+    job.refresh()
+    assert job.state == "succeeded"
 
 
 def test_a_stopping_runner_gives_back_what_has_not_started(

@@ -3,12 +3,14 @@
 from .call import aexecute, execute, execute_atomic
 from .context import Context, current_context
 from .judge import judge, problem_of
+from .text import clean
 from .waiting import await_result, wait
 
 __all__ = [
     "Context",
     "aexecute",
     "await_result",
+    "clean",
     "current_context",
     "execute",
     "execute_atomic",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from jobs import codec, conf
-from jobs.errors import OutsideJob
+from jobs.errors import JobCancelled, OutsideJob
+
+from .text import clean
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
@@ -102,10 +104,9 @@ class Context:
         task commits.
         """
         if self._tell is not None:
-            self._tell(self._claimed, float(done), None if total is None else float(total), message)
+            whole = None if total is None else float(total)
+            self._tell(self._claimed, float(done), whole, clean(str(message)))
 
     def is_cancelled(self) -> bool:
         """Whether somebody has asked for this job's cancellation."""
-        from jobs.errors import JobCancelled
-
         return isinstance(self.interruption, JobCancelled)

@@ -19,6 +19,8 @@ from jobs.errors import (
 )
 from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried, Snoozed
 
+from .text import clean
+
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
     from jobs.tasks import Task
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 # What would end the same way the next time, whatever the task says of retries.
 _HOPELESS = (NotStorable, InvalidCall, TaskNotAllowed)
-# A traceback of a deep recursion is megabytes; its two ends tell the story.
-_LONGEST_TEXT = 40_000
 
 
 def judge(
@@ -64,7 +64,7 @@ def _next_delay(
         return None
     try:
         return retry.delay_after(exception, failures, task.backoff, context)
-    except Exception as error:
+    except BaseException as error:
         error.__context__ = exception
         return problem_of(error)
 
@@ -78,11 +78,10 @@ def _is_to_be_retried(exception: BaseException, task: Task[..., Any]) -> bool:
 def problem_of(exception: BaseException) -> Problem:
     """The exception as text that PostgreSQL can keep, without the worker's own frames."""
     kind = type(exception)
-    told = traceback.TracebackException(kind, exception, _own_frames(exception), compact=True)
     return Problem(
-        f"{kind.__module__}.{kind.__qualname__}",
+        clean(f"{kind.__module__}.{kind.__qualname__}"),
         clean(_message(exception)),
-        clean("".join(told.format())),
+        clean(_traceback(exception)),
     )
 
 
@@ -100,13 +99,15 @@ def _own_frames(exception: BaseException) -> Any:
 def _message(exception: BaseException) -> str:
     try:
         return str(exception)
-    except Exception as error:
+    except BaseException as error:
         return f"(its str() raised {type(error).__name__})"
 
 
-def clean(text: str) -> str:
-    """Text without what PostgreSQL refuses, cut in the middle when very long."""
-    if len(text) > _LONGEST_TEXT:
-        half = _LONGEST_TEXT // 2
-        text = f"{text[:half]}\n  … {len(text) - 2 * half:,} characters …\n{text[-half:]}"
-    return text.replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
+def _traceback(exception: BaseException) -> str:
+    frames = _own_frames(exception)
+    try:
+        told = traceback.TracebackException(type(exception), exception, frames, compact=True)
+        return "".join(told.format())
+    except BaseException as error:
+        # An exception's own attributes may raise, too.
+        return f"(its traceback cannot be told: {type(error).__name__})"

@@ -7,11 +7,11 @@ that does nothing else (see `connection`), and each is one statement, fenced by 
 
 from .cancel import cancel
 from .claim import Claimed, Lane, Reply, claim, look
-from .connection import connect, is_gone
+from .connection import connect, is_gone, is_refused
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import WRITTEN, Ended, commit_finish, forget_claims, record, record_refused, unrecorded
-from .rescue import give_back, orphans, strays
+from .rescue import Orphan, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
@@ -21,6 +21,7 @@ __all__ = [
     "Draft",
     "Ended",
     "Lane",
+    "Orphan",
     "Reply",
     "Told",
     "cancel",
@@ -32,6 +33,7 @@ __all__ = [
     "give_back",
     "insert",
     "is_gone",
+    "is_refused",
     "look",
     "orphans",
     "pause",

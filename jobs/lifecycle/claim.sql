@@ -12,6 +12,8 @@ WITH lane AS (
         SELECT FROM jobs_queue AS queue
         WHERE queue.name = lane.queue_name AND queue.paused_at IS NOT NULL
     )
+    -- A worker that was taken for dead has no row, and its claims would be orphans at birth.
+    AND EXISTS (SELECT FROM jobs_worker WHERE id = %(worker_id)s::uuid)
 ), candidate AS MATERIALIZED (
     SELECT job.id
     FROM lane

@@ -57,8 +57,24 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
     return connection
 
 
+# SQLSTATE classes: bad data, broken constraints, limits of the server.
+_REFUSALS = ("22", "23", "54")
+# Serialization and deadlock, a lock or a statement that took too long: try again as it was.
+_PASSING = ("40", "55", "57014")
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether PostgreSQL, or its driver, will never take these very values."""
+    if isinstance(error, psycopg.Error):
+        return (error.sqlstate or "").startswith(_REFUSALS) or (
+            error.sqlstate is None and isinstance(error, psycopg.DataError)
+        )
+    # The driver's own refusal of a text or a number.
+    return isinstance(error, ValueError | TypeError | OverflowError)
+
+
 def is_gone(error: psycopg.Error) -> bool:
     """Whether the connection, not the statement, is what failed."""
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not isinstance(
-        error, psycopg.errors.LockNotAvailable | psycopg.errors.QueryCanceled
-    )
+    if (error.sqlstate or "").startswith((*_REFUSALS, *_PASSING)):
+        return False
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

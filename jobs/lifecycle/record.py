@@ -109,8 +109,19 @@ def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str
 
     `connection` is the task's, so the work and its finish commit together.
     """
-    ended = Ended(job, Succeeded(result))
-    return bool(_succeed(connection, [ended], prepare=False).fetchall())
+    # Not the connection's own cursor: Django's binds on the client, and knows other types.
+    cursor = psycopg.Cursor(connection).execute(
+        statement("commit_finish"),
+        {
+            "id": job.id,
+            "claim": job.claim,
+            "result": result,
+            "started": job.started_at,
+            "finished": job.finished_at,
+        },
+        prepare=False,
+    )
+    return cursor.fetchone() is not None
 
 
 def forget_claims(connection: psycopg.Connection[Any], claims: Iterable[str]) -> None:
@@ -118,10 +129,8 @@ def forget_claims(connection: psycopg.Connection[Any], claims: Iterable[str]) ->
     connection.execute(statement("forget_claims"), {"claims": list(claims)})
 
 
-def _succeed(
-    connection: psycopg.Connection[Any], batch: Sequence[Ended], *, prepare: bool = True
-) -> psycopg.Cursor[Any]:
-    return psycopg.Cursor(connection).execute(
+def _succeed(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> psycopg.Cursor[Any]:
+    return connection.execute(
         statement("succeed"),
         {
             "ids": [ended.job.id for ended in batch],
@@ -130,7 +139,6 @@ def _succeed(
             "started": [ended.job.started_at for ended in batch],
             "finished": [ended.job.finished_at for ended in batch],
         },
-        prepare=prepare,
     )
 
 

@@ -1,6 +1,7 @@
 -- Give back what a claim still holds: running → queued, or → failed once a job has lost its
 -- process too often. Only attempts that had started are charged with the loss (`started` is
--- NULL where nobody can tell: then all). A row that somebody has locked is left for the next
+-- NULL where nobody can tell: then all), and what must run at most once never runs again once
+-- it had started, charged or not. A row that somebody has locked is left for the next
 -- time: a stopped process may hold one for ever.
 WITH held AS MATERIALIZED (
     SELECT
@@ -11,6 +12,7 @@ WITH held AS MATERIALIZED (
         charge.lost,
         CASE
             WHEN charge.lost AND job.losses >= job.max_losses THEN 'failed'
+            WHEN charge.started AND job.max_losses = 0 THEN 'failed'
             WHEN job.cancel_requested_at IS NOT NULL THEN 'cancelled'
             ELSE 'queued'
         END AS state
@@ -18,7 +20,8 @@ WITH held AS MATERIALIZED (
     CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
     JOIN jobs_job AS job ON job.id = member.id
     CROSS JOIN LATERAL (
-        SELECT %(charged)s AND coalesce(job.id = ANY (%(started)s::uuid[]), true) AS lost
+        SELECT known.started, %(charged)s AND known.started AS lost
+        FROM (SELECT coalesce(job.id = ANY (%(started)s::uuid[]), true) AS started) AS known
     ) AS charge
     WHERE claim.id = %(claim)s::uuid AND job.claim = claim.id AND job.state = 'running'
     ORDER BY job.id
@@ -48,6 +51,6 @@ WITH held AS MATERIALIZED (
         id, attempt, 'lost', 'lost', worker, last_attempted_at, statement_timestamp(),
         'jobs.errors.JobLost', %(note)s, ''
     FROM held
-    WHERE lost
+    WHERE lost OR state = 'failed'
 )
 SELECT rescued.id, held.state, held.lost FROM rescued JOIN held ON held.id = rescued.id

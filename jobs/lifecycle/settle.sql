@@ -20,7 +20,9 @@ WITH mine AS MATERIALIZED (
         ended.failed,
         -- Never started: its times are no attempt's.
         nullif(ended.started_at, 0) AS started_at,
-        ended.finished_at,
+        coalesce(
+            to_timestamp(nullif(ended.finished_at, 0)), statement_timestamp()
+        ) AS finished_at,
         ended.exception_class_path,
         ended.message,
         ended.traceback
@@ -49,9 +51,9 @@ WITH mine AS MATERIALIZED (
         END,
         failures = job.failures + mine.failed,
         last_attempted_at = coalesce(to_timestamp(mine.started_at), job.last_attempted_at),
-        finished_at = CASE WHEN mine.state <> 'queued' THEN to_timestamp(mine.finished_at) END,
-        failed_at = CASE WHEN mine.state = 'failed' THEN to_timestamp(mine.finished_at) END,
-        cancelled_at = CASE WHEN mine.state = 'cancelled' THEN to_timestamp(mine.finished_at) END,
+        finished_at = CASE WHEN mine.state <> 'queued' THEN mine.finished_at END,
+        failed_at = CASE WHEN mine.state = 'failed' THEN mine.finished_at END,
+        cancelled_at = CASE WHEN mine.state = 'cancelled' THEN mine.finished_at END,
         reason = CASE WHEN mine.state <> 'queued' THEN nullif(mine.reason, '') END
     FROM mine
     WHERE job.id = mine.id
@@ -63,7 +65,7 @@ WITH mine AS MATERIALIZED (
     )
     SELECT
         id, attempt, outcome, attempt_reason, worker, to_timestamp(started_at),
-        to_timestamp(finished_at), exception_class_path, message, traceback
+        finished_at, exception_class_path, message, traceback
     FROM mine
     WHERE outcome <> ''
 )

@@ -15,7 +15,7 @@ _COUNTERS = ("succeeded", "failed", "retried", "cancelled", "snoozed", "released
 _STARTED = 16_384
 # A job's id and the end of its claim's, both as text.
 _ENTRY = 36 + 8
-_HEAD = 8 * (len(_COUNTERS) + 2)
+_HEAD = 8 * (len(_COUNTERS) + 3)
 
 
 class Board:
@@ -23,25 +23,42 @@ class Board:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _HEAD + _STARTED * _ENTRY)
-        self._next = 0
+        # Which entries are free, and where each started job's is: of the runner alone. Taking
+        # one is a single operation of a list, safe between threads without a lock.
+        self._free = list(range(_STARTED))
+        self._at: dict[tuple[str, str], int] = {}
 
     def start(self, job_id: str, claim: str) -> None:
         """Note that the job's function is about to be called."""
-        offset = _HEAD + self._next * _ENTRY
+        index = self._at[job_id, claim] = self._free.pop()
+        offset = _HEAD + index * _ENTRY
         self._memory[offset : offset + _ENTRY] = f"{job_id}{claim[-8:]}".encode()
-        self._next = (self._next + 1) % _STARTED
+
+    def end(self, job_id: str, claim: str) -> None:
+        """Forget it: how it ended is recorded."""
+        index = self._at.pop((job_id, claim), None)
+        if index is not None:
+            self._memory[_HEAD + index * _ENTRY] = 0
+            self._free.append(index)
 
     def started(self, claim: str) -> set[str]:
-        """The ids of the claim's jobs that were started."""
+        """The ids of the claim's jobs that were started and are not recorded."""
         end = claim[-8:].encode()
         found = set()
         for offset in range(_HEAD, len(self._memory), _ENTRY):
             entry = self._memory[offset : offset + _ENTRY]
-            if entry[:1] == b"\0":
-                break
-            if entry[36:] == end:
+            if entry[0] and entry[36:] == end:
                 found.add(entry[:36].decode())
         return found
+
+    def leave(self) -> None:
+        """Say that the runner ends because it was told to, with everything recorded."""
+        self._put(len(_COUNTERS) + 2, 1)
+
+    @property
+    def has_left(self) -> bool:
+        """False for a process that ended in any other way, whatever its exit code says."""
+        return bool(self._get(len(_COUNTERS) + 2))
 
     def count(self, counts: dict[str, int], running: int) -> None:
         """Add to the counters, and show a sign of life."""

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
-from django.db import close_old_connections
 
 from jobs.execution import Context
 from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import Outcome
 
-from .slots import NewContext, too_long
+from .slots import NewContext, too_long, untellable
+
+logger = logging.getLogger("jobs")
 
 # Coroutines share so many threads for the ORM, so that connections stay bounded.
 ORM_THREADS = 8
@@ -28,12 +31,21 @@ ARun = Callable[[Claimed, Context], Coroutine[Any, Any, Outcome]]
 class CoroutineSlots:
     """The loop starts with the first job. All methods but the coroutines are the dispatcher's."""
 
-    def __init__(self, count: int, run: ARun, new_context: NewContext) -> None:
+    def __init__(
+        self,
+        count: int,
+        run: ARun,
+        new_context: NewContext,
+        tidy_thread: Callable[[], None] = lambda: None,
+    ) -> None:
         self.count = count
         self.done: deque[Ended] = deque()
         self.ring: Callable[[], None] | None = None
         self._run = run
         self._new_context = new_context
+        # Called in an ORM thread after each job that may have used it.
+        self._tidy_thread = tidy_thread
+        self._pid = os.getpid()
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
         self._handed = 0
         self._ended = 0
@@ -57,8 +69,18 @@ class CoroutineSlots:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+        threading.Thread(target=self._serve, name="coroutines", daemon=True).start()
         return self._loop
+
+    def _serve(self) -> None:
+        """Run the loop for ever, even if a task's own sub-task raises SystemExit through it."""
+        assert self._loop is not None
+        while True:
+            try:
+                self._loop.run_forever()
+                logger.error("a task has stopped the event loop; it goes on")
+            except BaseException:
+                logger.exception("a task's exception went through the event loop; it goes on")
 
     def _begin(self, jobs: list[Claimed]) -> None:
         assert self._loop is not None
@@ -67,25 +89,45 @@ class CoroutineSlots:
             fresh = contextvars.Context()
             fresh.run(SyncToAsync.thread_sensitive_context.set, next(self._turns))
             context = self._new_context(job)
-            running = self._loop.create_task(self._one(job, context), context=fresh)
-            self._running[job.id] = (context, running)
+            deadline = None
             if job.timeout is not None:
-                self._loop.call_later(job.timeout, self._interrupt, job.id, too_long(job), context)
+                late = too_long(job)
+                deadline = self._loop.call_later(
+                    job.timeout, self._interrupt, job.id, late, context
+                )
+            running = self._loop.create_task(self._one(job, context, deadline), context=fresh)
+            self._running[job.id] = (context, running)
 
-    async def _one(self, job: Claimed, context: Context) -> None:
-        outcome = await self._run(job, context)
+    async def _one(
+        self, job: Claimed, context: Context, deadline: asyncio.TimerHandle | None
+    ) -> None:
+        try:
+            outcome = await self._run(job, context)
+        except BaseException as error:
+            # Nothing that a task does may take its outcome away.
+            outcome = untellable(error)
+        if os.getpid() != self._pid:
+            # The task has forked, and this is its child: the loop is its parent's.
+            os._exit(0)
         self._running.pop(job.id, None)
-        await self._tidy()
-        self.done.append(Ended(job, outcome))
-        self._ended += 1
-        if self.ring is not None:
-            self.ring()
+        if deadline is not None:
+            deadline.cancel()
+        try:
+            await self._tidy()
+        except Exception:
+            logger.exception("the connections of job %s could not be looked after", job.id)
+        finally:
+            self.done.append(Ended(job, outcome))
+            self._ended += 1
+            ring = self.ring
+            if ring is not None:
+                ring()
 
     async def _tidy(self) -> None:
         """Look after the connections of the job's ORM thread, if it ever had one."""
         thread = SyncToAsync.thread_sensitive_context.get(None)
         if thread in SyncToAsync.context_to_thread_executor:
-            await sync_to_async(close_old_connections)()
+            await sync_to_async(self._tidy_thread)()
 
     def _interrupt(
         self, job_id: str, exception: BaseException, only: Context | None = None

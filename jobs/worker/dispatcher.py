@@ -18,10 +18,11 @@ from typing import Any
 import psycopg
 
 from jobs import conf, ids, lifecycle
-from jobs.errors import JobCancelled, JobsError
+from jobs.errors import JobCancelled
 from jobs.lifecycle import Claimed, Ended, Lane
 from jobs.outcomes import (
     Cancelled,
+    Committed,
     Failed,
     Outcome,
     Released,
@@ -130,7 +131,7 @@ class Dispatcher:
                     self._connect()
                 wait = self.step()
                 failures = 0
-            except psycopg.Error as error:
+            except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
                 failures += 1
                 wait = self._mend(error, failures)
             if not self.finished:
@@ -142,29 +143,39 @@ class Dispatcher:
         assert self._connection is not None
         now = time.monotonic()
         self._house_keep(now)
-        batch = self._gather(now)
         wanted = self._wanted(now) if not self.stopping else []
-        claims, sent = [], None
+        # Nothing may fail between this and the `try`: what is gathered is nowhere else.
+        batch = self._gather(now)
+        replies: list[lifecycle.Reply] = []
         if batch or wanted or self._ended_claims:
             try:
-                with self._connection.pipeline():
-                    self._write_progress_of(batch)
-                    if batch:
-                        sent = lifecycle.record(self._connection, batch)
-                    if self._ended_claims:
-                        lifecycle.forget_claims(self._connection, self._ended_claims)
-                    claims = [(room, self._claim(lanes, limit)) for room, lanes, limit in wanted]
-            except psycopg.Error as error:
+                replies = self._exchange(batch, wanted)
+            except Exception as error:
                 self._put_back(batch)
-                if lifecycle.is_gone(error):
+                if not (batch and lifecycle.is_refused(error)):
                     raise
-                self._record_apart(error)
+                self._record_apart()
                 return 0.0
-            self._ended_claims = []
+        got = sum(self._hand_out(reply.jobs()) for reply in replies)
+        return self._rest(now, got, bool(wanted))
+
+    def _exchange(
+        self, batch: list[Ended], wanted: list[tuple[list[Lane], int]]
+    ) -> list[lifecycle.Reply]:
+        """Record and claim in one pipeline and one commit, and book what was recorded."""
+        assert self._connection is not None
+        sent = None
+        with self._connection.pipeline():
+            self._write_progress_of(batch)
+            if batch:
+                sent = lifecycle.record(self._connection, batch)
+            if self._ended_claims:
+                lifecycle.forget_claims(self._connection, self._ended_claims)
+            replies = [self._claim(lanes, limit) for lanes, limit in wanted]
+        self._ended_claims = []
         if sent is not None:
             self._account(batch, sent.recorded())
-        got = sum(self._hand_out(claim.jobs()) for _, claim in claims)
-        return self._rest(now, got, bool(wanted))
+        return replies
 
     # Recording.
 
@@ -191,21 +202,28 @@ class Dispatcher:
         self._later_at = 0.0
 
     def _account(self, batch: list[Ended], recorded: set[str]) -> None:
-        """Book what was written; sort the rest into locked by somebody and lost."""
+        """Book what was written; sort the rest into locked by somebody and lost.
+
+        Reading back comes first: should it fail, nothing is booked, and the batch is whole.
+        """
         missing = [
             ended
             for ended in batch
-            if ended.job.id not in recorded and type(ended.outcome) not in lifecycle.WRITTEN
+            if ended.job.id not in recorded and type(ended.outcome) is not Committed
         ]
-        taken_over: set[str] = {ended.job.id for ended in batch if type(ended.outcome) is TakenOver}
+        taken_over: set[str] = set()
         later: set[str] = set()
         if missing:
             assert self._connection is not None
             found = lifecycle.unrecorded(self._connection, missing)
-            self._later.extend(found.later)
-            self._later_at = time.monotonic() + 0.5
             later = {ended.job.id for ended in found.later}
-            taken_over |= {ended.job.id for ended in found.lost}
+            taken_over = {ended.job.id for ended in found.lost}
+            # Taken over, it thought, and it is not: its work was rolled back, so again.
+            self._later.extend(
+                Ended(ended.job, Released()) if type(ended.outcome) is TakenOver else ended
+                for ended in found.later
+            )
+            self._later_at = time.monotonic() + 0.5
         counts: Counter[str] = Counter()
         seconds, ran = 0.0, 0
         for ended in batch:
@@ -213,12 +231,13 @@ class Dispatcher:
             if job.id in later:
                 continue
             self._close_claim(job.claim)
+            self._board.end(job.id, job.claim)
+            self._cancelled.discard(job.id)
             if job.id in taken_over:
                 counts["taken_over"] += 1
                 _tell_taken_over(job)
                 continue
             counts[_NAMES.get(type(ended.outcome), "succeeded")] += 1
-            self._cancelled.discard(job.id)
             if type(ended.outcome) is not Succeeded:
                 tell_outcome(job, ended.outcome)
             if job.started_at and not job.is_async:
@@ -234,33 +253,41 @@ class Dispatcher:
             del self._open[claim]
             self._ended_claims.append(claim)
 
-    def _record_apart(self, error: psycopg.Error) -> None:
-        """A value that PostgreSQL refuses must not sink its batch: halve until it is alone."""
-        assert self._connection is not None
-        stack = [self._later]
-        self._later = []
+    def _record_apart(self) -> None:
+        """A value that PostgreSQL refuses must not sink its batch: halve until it is alone.
+
+        Whatever fails meanwhile, no outcome leaves memory before it is written.
+        """
+        stack, self._later = [self._later], []
         while stack:
             batch = stack.pop()
             try:
-                with self._connection.transaction():
-                    recorded = lifecycle.record(self._connection, batch).recorded()
-            except psycopg.Error as again:
-                if lifecycle.is_gone(again):
-                    self._later = [ended for part in (*stack, batch) for ended in part]
-                    raise
-                if len(batch) > 1:
+                self._record_whole(batch)
+            except Exception as error:
+                if lifecycle.is_refused(error) and len(batch) > 1:
                     middle = len(batch) // 2
                     stack += [batch[middle:], batch[:middle]]
                     continue
-                logger.error("job=%s its outcome was refused: %s", batch[0].job.id, again)
-                with self._connection.transaction():
-                    recorded = lifecycle.record_refused(self._connection, batch[0]).recorded()
-            self._account(batch, recorded)
+                self._later += [ended for part in (*stack, batch) for ended in part]
+                raise
+
+    def _record_whole(self, batch: list[Ended]) -> None:
+        assert self._connection is not None
+        try:
+            with self._connection.transaction():
+                recorded = lifecycle.record(self._connection, batch).recorded()
+        except Exception as error:
+            if not lifecycle.is_refused(error) or len(batch) > 1:
+                raise
+            logger.error("job %s: its outcome was refused: %s", batch[0].job.id, error)
+            with self._connection.transaction():
+                recorded = lifecycle.record_refused(self._connection, batch[0]).recorded()
+        self._account(batch, recorded)
 
     # Claiming.
 
-    def _wanted(self, now: float) -> list[tuple[str, list[Lane], int]]:
-        """(for which slots, from which lanes, how many at most)"""
+    def _wanted(self, now: float) -> list[tuple[list[Lane], int]]:
+        """(from which lanes, how many at most), for the thread slots and for the coroutines."""
         if len(self._slots.done) + len(self._later) > MOST_UNRECORDED:
             return []
         target = self._demand.target
@@ -275,9 +302,9 @@ class Dispatcher:
         plain, asynchronous = self._demand.split(due)
         wanted = []
         if plain and threads > 0:
-            wanted.append(("threads", plain, min(threads, MOST_CLAIMED)))
+            wanted.append((plain, min(threads, MOST_CLAIMED)))
         if asynchronous and coroutines > 0:
-            wanted.append(("coroutines", asynchronous, min(coroutines, MOST_CLAIMED)))
+            wanted.append((asynchronous, min(coroutines, MOST_CLAIMED)))
         return wanted
 
     def _look(self, now: float) -> None:
@@ -367,7 +394,9 @@ class Dispatcher:
         if self._empty_since is None:
             self._empty_since, self._pause = now, 0.002
         if self._options.burst and not self._has_work():
-            self.finished = not any(due <= now for due in self._lanes.values())
+            self.finished = not (
+                self._ended_claims or any(due <= now for due in self._lanes.values())
+            )
             return 0.005
         if now - self._empty_since < _LINGER:
             pause = min(self._pause, 0.02)
@@ -393,14 +422,12 @@ class Dispatcher:
     def _has_room(self) -> bool:
         return (
             self._slots.in_hand * 2 <= self._demand.target
-            and self._coroutines.in_hand < self._coroutines.count
+            or self._coroutines.in_hand < self._coroutines.count
         )
 
     def _has_work(self) -> bool:
         # In this order: what leaves the slots stands in `done` before they let go of it.
-        return bool(
-            self._in_hand() or self._slots.done or self._coroutines.done or self._later
-        )
+        return bool(self._in_hand() or self._slots.done or self._coroutines.done or self._later)
 
     def _in_hand(self) -> int:
         return self._slots.in_hand + self._coroutines.in_hand
@@ -473,7 +500,11 @@ class Dispatcher:
         known = [*self._open, *self._ended_claims]
         for claim in lifecycle.strays(self._connection, self._identity.runner, known):
             lifecycle.give_back(
-                self._connection, claim, charged=False, note="the claim's reply was lost"
+                self._connection,
+                claim,
+                charged=False,
+                started=(),
+                note="the claim's reply was lost",
             )
 
     # The connection.
@@ -482,11 +513,12 @@ class Dispatcher:
         self._connection = lifecycle.connect(f"jobs runner {self._identity.name}")
         self._sweep()
 
-    def _mend(self, error: psycopg.Error, failures: int) -> float:
+    def _mend(self, error: Exception, failures: int) -> float:
         """After an error: a new connection where it is needed, ever more patiently."""
         if failures == 1 or failures % 20 == 0:
             logger.warning("runner %s: %s", self._identity.name, str(error).strip())
-        if self._connection is not None and (lifecycle.is_gone(error) or self._connection.closed):
+        gone = isinstance(error, psycopg.Error) and lifecycle.is_gone(error)
+        if self._connection is not None and (gone or self._connection.closed):
             self._connection.close()
             self._connection = None
             self._is_idle = False
@@ -502,8 +534,8 @@ class Dispatcher:
 def _is_async(task: str) -> bool:
     try:
         return resolve(task).is_async
-    except (JobsError, ImportError):
-        # Told when it runs, on the job itself.
+    except BaseException:
+        # Importing its module may raise anything. Told when it runs, on the job itself.
         return False
 
 

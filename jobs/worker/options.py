@@ -12,7 +12,7 @@ from jobs import ids
 
 
 def default_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+    return f"{socket.gethostname()[:80]}-{os.getpid()}"
 
 
 def cores() -> int:

@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 from django.conf import settings as django_settings
 from django.db import connections, reset_queries
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq import TransactionStatus
 
 from jobs import lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobTimeout
@@ -52,7 +54,9 @@ class Runner:
         self.slots = ThreadSlots(
             options.threads, self._run, self._new_context, Watch(), tidy_connections
         )
-        self.coroutines = CoroutineSlots(options.coroutines, self._arun, self._new_context)
+        self.coroutines = CoroutineSlots(
+            options.coroutines, self._arun, self._new_context, tidy_connections
+        )
         self.dispatcher = Dispatcher(
             options, identity, self.slots, self.coroutines, board, bell, lifeline
         )
@@ -120,7 +124,10 @@ class Runner:
         if task is None:
             try:
                 task = self._tasks[job.task] = resolve(job.task)
-            except Exception as error:
+            except (JobTimeout, JobCancelled):
+                raise
+            except BaseException as error:
+                # Importing its module may raise anything, SystemExit too.
                 return Failed(problem_of(error))
         return task
 
@@ -131,12 +138,37 @@ def tidy_connections() -> None:
         # Asking a wrapper for more than this would open a connection.
         if connection.connection is None:
             continue
-        if connection.in_atomic_block or not connection.autocommit:
-            # A transaction that the task has left open belongs to nobody.
-            connection.close()
-        connection.close_if_unusable_or_obsolete()
+        try:
+            if _is_left_open(connection):
+                _throw_away(connection)
+            else:
+                connection.close_if_unusable_or_obsolete()
+        except Exception:
+            logger.exception("connection %s could not be looked after", connection.alias)
+            del connections[connection.alias]
     if django_settings.DEBUG:
         reset_queries()
+
+
+def _is_left_open(connection: BaseDatabaseWrapper) -> bool:
+    """In a transaction that belongs to nobody any more, or in the middle of a query that an
+    interruption has left."""
+    if connection.in_atomic_block or not connection.autocommit:
+        return True
+    raw = connection.connection
+    return isinstance(raw, psycopg.Connection) and (
+        raw.closed or raw.info.transaction_status != TransactionStatus.IDLE
+    )
+
+
+def _throw_away(connection: BaseDatabaseWrapper) -> None:
+    """End the session and forget the wrapper, which remembers a broken block for ever."""
+    raw = connection.connection
+    if isinstance(raw, psycopg.Connection):
+        if raw.info.transaction_status == TransactionStatus.ACTIVE:
+            raw.cancel()
+        raw.close()
+    del connections[connection.alias]
 
 
 def forget_connections(own: list[psycopg.Connection[Any]]) -> None:
@@ -151,3 +183,4 @@ def main(options: Options, identity: Identity, board: Board, bell: Bell, lifelin
     """The whole life of a runner process, after the fork."""
     gc.freeze()
     Runner(options, identity, board, bell, lifeline).run()
+    board.leave()

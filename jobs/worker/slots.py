@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import os
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ from types import FrameType
 from jobs.errors import JobCancelled, JobTimeout
 from jobs.execution import Context, problem_of
 from jobs.lifecycle import Claimed, Ended
-from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome
+from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem
 
 from .watch import Watch
 
@@ -34,9 +35,10 @@ NewContext = Callable[[Claimed], Context]
 class Slot:
     """One thread and the job that it runs at the moment.
 
-    Interruptions come from other threads, at any moment. No lock: an exception that arrives
-    while one is being taken would leave it locked for ever. Instead, the order of the steps
-    in `leave` and `interrupt` makes sure that none arrives after `leave` has returned.
+    Interruptions come from other threads, at any moment. The slot's own thread takes no lock:
+    an exception that arrives while one is being taken would leave it locked for ever. Instead,
+    the order of the steps in `leave` and `interrupt` makes sure that none arrives after
+    `leave` has returned.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,8 @@ class Slot:
         # job is ever in neither.
         self.is_busy = False
         self._thread = 0
+        # Between those who interrupt: a time limit and a cancellation may come together.
+        self._interrupting = threading.Lock()
 
     def attach(self) -> None:
         """Make the calling thread this slot's."""
@@ -66,9 +70,10 @@ class Slot:
 
     def interrupt(self, job: Claimed, context: Context, exception: BaseException) -> None:
         """Raise the exception in the job's function, if the slot still runs that job."""
-        if context.interruption is not None:
-            return
-        context.interruption = exception
+        with self._interrupting:
+            if context.interruption is not None:
+                return
+            context.interruption = exception
         if self.job is job:
             if self._is_main:
                 signal.pthread_kill(self._thread, INTERRUPT)
@@ -122,6 +127,7 @@ class ThreadSlots:
         # Called after each job, where no interruption can reach.
         self._tidy = tidy
         self._counting = threading.Lock()
+        self._pid = os.getpid()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._asleep = 0
         self._closed = False
@@ -203,11 +209,12 @@ class ThreadSlots:
     def _one(self, slot: Slot, job: Claimed) -> None:
         self.moved_at = time.monotonic()
         context = self._new_context(job)
+        deadline = None
         try:
             slot.enter(job, context)
             if job.timeout is not None:
                 late = too_long(job)
-                self._watch.arm(job.timeout, lambda: slot.interrupt(job, context, late))
+                deadline = self._watch.arm(job.timeout, lambda: slot.interrupt(job, context, late))
             # A fresh context: what one task sets is not there for the next.
             outcome = contextvars.Context().run(self._run, job, context)
             slot.leave()
@@ -215,6 +222,15 @@ class ThreadSlots:
             # Raised just as the function had ended.
             slot.leave()
             outcome = ended_late(interruption)
+        except BaseException as error:
+            # Nothing that a task does may take its slot away, or its outcome.
+            slot.leave()
+            outcome = untellable(error)
+        if os.getpid() != self._pid:
+            # The task has forked, and this is its child: the line is its parent's.
+            os._exit(0)
+        if deadline is not None:
+            self._watch.disarm(deadline)
         self._tidy()
         self.done.append(Ended(job, outcome))
         slot.is_busy = False
@@ -235,3 +251,9 @@ def ended_late(exception: BaseException) -> Outcome:
     if isinstance(exception, JobCancelled):
         return Cancelled(problem)
     return Failed(problem, TIMEOUT)
+
+
+def untellable(error: BaseException) -> Outcome:
+    """The outcome of a job whose end could not even be judged."""
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    return Failed(Problem(name, "how this attempt ended cannot be told", ""))

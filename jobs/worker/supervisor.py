@@ -74,6 +74,8 @@ class Supervisor:
         self._connect_at = 0.0
         self._failures = 0
         self._registered = False
+        # Runners that wait for the worker to be registered anew.
+        self._to_start: list[int] = []
         self._beat_at = 0.0
         self._signals = 0
         self._signals_seen = 0
@@ -243,7 +245,7 @@ class Supervisor:
     def _bury_child(self, child: Child, code: int) -> None:
         child.bell.close()
         self._console.add(child.board.counters())
-        if code == 0:
+        if child.board.has_left or (child.is_beat and code == 0):
             if not (self._stopping or self._options.burst):
                 self._restart_at[child.number] = time.monotonic()
             return
@@ -255,7 +257,7 @@ class Supervisor:
             self._restart_at[child.number] = time.monotonic() + (_RESTART_PAUSE if soon else 0.0)
         if not child.is_beat:
             # Killed by us at the end of the grace period: given back, and nobody's loss.
-            note = f"{what} on process {child.pid} {how}"
+            note = f"{what}, process {child.pid}, {how}"
             self._deaths[str(child.identity.runner)] = (note, child.board, not self._killed)
             with contextlib.suppress(psycopg.Error):
                 self._rescue()
@@ -299,9 +301,15 @@ class Supervisor:
         self._connect_at = time.monotonic() + pause * (0.5 + random.random())  # noqa: S311
 
     def _register(self) -> None:
+        """Insert the worker's row under a new id; its runners start once it stands."""
         assert self._control is not None
+        self._registered = False
+        self._id = ids.uuid7()
         presence.register(self._control, self._id, self._options, [])
         self._registered = True
+        if not self._stopping:
+            self._restart_at |= dict.fromkeys(self._to_start, 0.0)
+        self._to_start.clear()
 
     def _heartbeat(self) -> None:
         interval = self._settings.heartbeat_interval.total_seconds()
@@ -309,6 +317,8 @@ class Supervisor:
         if self._control is None:
             return
         try:
+            if not self._registered:
+                self._register()
             if not presence.heartbeat(
                 self._control, self._id, self._live(), stopping=self._stopping
             ):
@@ -335,24 +345,34 @@ class Supervisor:
             for name in presence.bury(self._control, timeout):
                 logger.error("worker %s has not been heard of for %s", name, timeout)
         for orphan in lifecycle.orphans(self._control, self._id, self._live()):
-            note, board, charged = self._deaths.get(
-                orphan.runner, ("its worker was not heard of any more", None, True)
-            )
+            self._give_back(self._control, orphan)
+        # A claim of the dead may still commit: what is known of them is kept a while longer.
+        while len(self._deaths) > 64:
+            self._deaths.pop(next(iter(self._deaths)))
+
+    def _give_back(self, control: psycopg.Connection[Any], orphan: lifecycle.Orphan) -> None:
+        note, board, charged = self._deaths.get(
+            orphan.runner, ("its worker was not heard of any more", None, True)
+        )
+        try:
             rescued = lifecycle.give_back(
-                self._control,
+                control,
                 orphan.claim,
                 note=note,
                 charged=charged,
                 started=None if board is None else board.started(orphan.claim),
             )
-            for job in rescued:
-                if job.charged:
-                    logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
-            if rescued:
-                self._wake_runners()
-        # A claim of the dead may still commit: what is known of them is kept a while longer.
-        while len(self._deaths) > 64:
-            self._deaths.pop(next(iter(self._deaths)))
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            # One that cannot be given back now must not hold up the others.
+            logger.warning("claim %s: %s", orphan.claim, str(error).strip())
+            return
+        for job in rescued:
+            if job.charged:
+                logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
+        if rescued:
+            self._wake_runners()
 
     def _wake_runners(self) -> None:
         for child in self._children.values():
@@ -373,9 +393,9 @@ class Supervisor:
             del self._children[pid]
             child.bell.close()
             self._console.add(child.board.counters())
-            if not self._stopping:
-                self._restart_at[child.number] = 0.0
-        self._id = ids.uuid7()
+            note = f"worker {self._options.name} was silent for too long"
+            self._deaths[str(child.identity.runner)] = (note, child.board, True)
+            self._to_start.append(child.number)
         self._register()
 
     # The end.

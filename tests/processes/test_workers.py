@@ -43,7 +43,7 @@ def test_wait_returns_what_the_worker_returned(start_worker: Start) -> None:
     start_worker().until_ready()
 
     assert enqueue(tasks.add, 20, b=22).wait(timeout=15) == 42
-    with pytest.raises(JobFailed, match="builtins.ValueError: told"):
+    with pytest.raises(JobFailed, match=r"builtins\.ValueError: told"):
         enqueue(tasks.boom, "told").wait(timeout=15)
 
 
@@ -67,13 +67,11 @@ def test_ten_thousand_jobs_run_once_each_though_processes_are_killed(
 
     eventually(lambda: finished() == 10_000, within=60)
     lines = Counter(log.read_text().split())
-    lost = Job.objects.filter(losses__gt=0).count()
+    jobs = {job.args[1]: job for job in Job.objects.all()}
     assert len(lines) == len(made) == 10_000
-    # Twice only what had been started and not recorded when its process died.
-    twice = sum(count - 1 for count in lines.values())
-    assert twice <= lost + sum(Job.objects.filter(attempt__gt=1).values_list("attempt", flat=True))
-    if victim == "runner":
-        assert lost
+    # Once; and once more only for each time that its process died while it ran.
+    assert [i for i, count in lines.items() if count > jobs[i].losses + 1] == []
+    assert sum(job.losses for job in jobs.values()) < 1500
     eventually(lambda: not Claim.objects.exists())
 
 

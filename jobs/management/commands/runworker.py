@@ -17,6 +17,9 @@ from jobs.worker.bell import Bell, Call
 from jobs.worker.console import Console
 from jobs.worker.options import cores, default_name
 
+# It stands on each job, with the runner's number behind it.
+LONGEST_NAME = 100
+
 
 class Command(BaseCommand):
     help = (
@@ -81,6 +84,8 @@ class Command(BaseCommand):
         for name in ("processes", "threads", "coroutines"):
             if given[name] < 1:
                 raise CommandError(f"--{name} must be at least 1")
+        if len(given["name"]) > LONGEST_NAME:
+            raise CommandError(f"--name must be at most {LONGEST_NAME} characters")
         queues = _names(given["queues"])
         excluded = _names(given["exclude_queues"])
         allowed = conf.settings().queues

@@ -1,0 +1,129 @@
+"""Whatever a task does, its job says so, and no other job and no worker is hurt."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from jobs import Job, enqueue, enqueue_many
+from jobs.models import Claim
+from tests import tasks
+from tests.eventually import eventually
+from tests.workers import WorkerProcess
+
+Start = Callable[..., WorkerProcess]
+
+HOSTILE: list[tuple[Any, str]] = [
+    (tasks.raises_the_unspeakable, "str() raised SystemExit"),
+    (tasks.exits, "3"),
+    (tasks.snoozes_for_a_number, "Snooze's delay is 5; it must be a timedelta"),
+    (tasks.exits_in_a_sub_task, ""),
+    (tasks.is_interrupted_in_a_query, "longer than its time limit"),
+    (tasks.unkeepable, "which cannot be kept"),
+]
+ODD = [
+    tasks.tells_a_surrogate,
+    tasks.forks_and_its_child_exits,
+    tasks.forks_in_a_coroutine,
+    tasks.stops_the_loop,
+    tasks.leaves_a_transaction_open,
+    tasks.closes_its_connection,
+]
+
+
+def unfinished() -> int:
+    return Job.objects.exclude(state__in=["succeeded", "failed"]).count()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_tasks_that_misbehave_hurt_nobody(start_worker: Start, threads: int) -> None:
+    hostile = {enqueue(task).pk: words for task, words in HOSTILE}
+    odd = [enqueue(task).pk for task in ODD]
+    broken = enqueue(tasks.noop)
+    Job.objects.filter(pk=broken.pk).update(task="tests.broken_module.task")
+    innocent = [
+        *enqueue_many(tasks.asks_the_database, [()] * 20),
+        *enqueue_many(tasks.async_nap, [(0.01,)] * 20),
+    ]
+    worker = start_worker("--processes", "1", "--threads", str(threads))
+    eventually(lambda: unfinished() == 0, within=40)
+    innocent += enqueue_many(tasks.asks_the_database, [()] * 20)
+    eventually(lambda: unfinished() == 0, within=20)
+
+    jobs = {job.pk: job for job in Job.objects.all()}
+    for pk in [*odd, *innocent]:
+        assert (jobs[pk].state, jobs[pk].losses) == ("succeeded", 0), jobs[pk].errors[0].traceback
+    for pk, words in hostile.items():
+        assert jobs[pk].state == "failed"
+        assert words in jobs[pk].errors[0].message
+    assert jobs[broken.pk].state == "failed"
+    assert "SystemExit" in jobs[broken.pk].errors[0].exception_class_path
+    assert "starting another" not in worker.output
+    eventually(lambda: not Claim.objects.exists())
+    assert worker.stop() == 0
+
+
+def test_a_process_that_ends_politely_in_a_task_is_a_loss_all_the_same(
+    start_worker: Start,
+) -> None:
+    rude = tasks.ends_its_process_politely.using(priority=100).enqueue()
+    once = enqueue_many(tasks.at_most_once, [()] * 40)
+
+    worker = start_worker("--burst", "--processes", "1")
+
+    eventually(lambda: unfinished() == 0, within=30)
+    assert worker.wait() == 0
+    rude.refresh()
+    assert (rude.state, rude.losses) == ("failed", 4)
+    assert "ended with exit code 0" in rude.errors[0].message
+    assert {job.state for job in Job.objects.filter(pk__in=once)} == {"succeeded"}
+
+
+def test_outcomes_survive_connections_that_are_cut_again_and_again(start_worker: Start) -> None:
+    made = enqueue_many(tasks.nap, [(0.02,)] * 150)
+    start_worker("--processes", "1", "--threads", "2").until_ready()
+
+    def cut() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name LIKE 'jobs runner%%' AND datname = current_database()"
+            )
+        time.sleep(0.15)
+        return unfinished() == 0
+
+    eventually(cut, within=40)
+    jobs = Job.objects.filter(pk__in=made)
+    assert {(job.state, job.losses) for job in jobs} == {("succeeded", 0)}
+    eventually(lambda: not Claim.objects.exists())
+
+
+def test_outcomes_wait_for_a_table_that_is_locked(start_worker: Start) -> None:
+    start_worker("--processes", "1").until_ready()
+    job = enqueue(tasks.nap, 1)
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE jobs_job IN SHARE MODE")
+        # Longer than the worker's own lock_timeout.
+        cursor.execute("SELECT pg_sleep(3.5)")
+
+    eventually(lambda: Job.objects.get(pk=job.pk).is_finished)
+    job.refresh()
+    assert (job.state, job.losses, job.attempt) == ("succeeded", 0, 1)
+
+
+def test_an_atomic_task_waits_for_its_row(start_worker: Start) -> None:
+    start_worker("--processes", "1").until_ready()
+    job = enqueue(tasks.atomic_nap, 0.3, "ada")
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        Job.objects.select_for_update().get(pk=job.pk)
+        cursor.execute("SELECT pg_sleep(1)")
+
+    assert isinstance(job.wait(timeout=10), int)
+    job.refresh()
+    assert (job.state, job.attempt) == ("succeeded", 1)

@@ -1,0 +1,203 @@
+"""The admin: what is seen and done, by whom."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from jobs import Job, enqueue, ids, lifecycle, task
+from jobs.lifecycle import Claimed, Ended
+from jobs.models import Queue, Schedule, Worker
+from jobs.outcomes import Failed, Problem
+from tests import tasks
+
+LIST = "/admin/jobs/job/"
+
+
+@task(sensitive=["password"])
+def sign_in(user: str, password: str) -> None: ...
+
+
+def client_with(*codenames: str, is_superuser: bool = False) -> Client:
+    user = User.objects.create(username="ada", is_staff=True, is_superuser=is_superuser)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def superuser(db: None) -> Client:
+    return client_with(is_superuser=True)
+
+
+@pytest.fixture
+def failed(connection: Any, claim: Callable[..., list[Claimed]]) -> Job[Any]:
+    job = sign_in.enqueue("ada", password="secret")
+    (claimed,) = claim()
+    claimed.started_at = claimed.finished_at = claimed.now()
+    problem = Problem("builtins.ValueError", "told <b>so</b>", "Traceback: line 1")
+    lifecycle.record(connection, [Ended(claimed, Failed(problem))])
+    job.refresh()
+    return job
+
+
+def page(client: Client, url: str) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_list_shows_jobs_and_filters_them(superuser: Client) -> None:
+    queued, cancelled = enqueue(tasks.noop), enqueue(tasks.plain, "a")
+    mail = tasks.noop.using(queue_name="mail").enqueue()
+    cancelled.cancel()
+    Queue.objects.create(name="mail")
+
+    def shown(query: str) -> set[str]:
+        text = page(superuser, LIST + query)
+        return {str(job.pk) for job in (queued, cancelled, mail) if f"{job.pk}/change" in text}
+
+    assert shown("") == {str(queued.pk), str(cancelled.pk), str(mail.pk)}
+    assert shown("?state=queued") == {str(queued.pk), str(mail.pk)}
+    assert shown("?state=cancelled") == {str(cancelled.pk)}
+    for state in ("running", "failed", "succeeded", "waiting"):
+        assert shown(f"?state={state}") == set()
+    assert shown("?queue=mail") == {str(mail.pk)}
+    assert shown("?task=tests.tasks.boom") == set()
+    assert shown("?task=tests.tasks.noop") == {str(queued.pk), str(mail.pk)}
+    assert shown(f"?q={queued.pk}") == {str(queued.pk)}
+    assert shown("?q=tests.tasks.plain") == {str(cancelled.pk)}
+    assert shown("?q=nothing") == set()
+
+
+def test_the_list_asks_few_questions(
+    superuser: Client, django_assert_max_num_queries: Callable[[int], Any]
+) -> None:
+    tasks.noop.enqueue_many([()] * 100)
+
+    with django_assert_max_num_queries(10):
+        page(superuser, LIST)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_failed_jobs_page_tells_why_and_hides_what_is_sensitive(failed: Job[Any]) -> None:
+    text = page(client_with(is_superuser=True), reverse("admin:jobs_job_change", args=[failed.pk]))
+
+    assert "Traceback: line 1" in text
+    assert "told &lt;b&gt;so&lt;/b&gt;" in text
+    assert "secret" not in text
+    assert "&quot;ada&quot;" in text
+    assert "Retry" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_payloads_are_for_those_who_may_see_them(failed: Job[Any]) -> None:
+    client = client_with("view_job")
+
+    text = page(client, reverse("admin:jobs_job_change", args=[failed.pk]))
+
+    assert "Traceback: line 1" not in text
+    assert "&quot;ada&quot;" not in text
+    assert "told" not in text
+    assert "retry/" not in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_retry_and_cancel_by_button_leave_a_log_entry(failed: Job[Any]) -> None:
+    client = client_with("view_job", "retry_job", "cancel_job")
+
+    client.post(reverse("admin:jobs_job_retry", args=[failed.pk]))
+    failed.refresh()
+    assert failed.state == "queued"
+    client.post(reverse("admin:jobs_job_cancel", args=[failed.pk]))
+    failed.refresh()
+    assert (failed.state, failed.cancelled_by) == ("cancelled", "ada")
+    assert LogEntry.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_verbs_are_for_those_who_may(failed: Job[Any]) -> None:
+    client = client_with("view_job")
+
+    for verb in ("retry", "cancel"):
+        url = reverse(f"admin:jobs_job_{verb}", args=[failed.pk])
+        assert client.post(url).status_code == 403
+        assert client.get(url).status_code == 405
+        client.post(LIST, {"action": verb, "_selected_action": [str(failed.pk)]})
+    failed.refresh()
+    assert failed.state == "failed"
+
+
+def test_actions_do_it_to_all_selected_and_say_to_which_not(superuser: Client) -> None:
+    one, two = enqueue(tasks.noop), enqueue(tasks.noop)
+    two.cancel()
+
+    selected = {"action": "cancel", "_selected_action": [str(one.pk), str(two.pk)]}
+    text = superuser.post(LIST, selected, follow=True).content.decode()
+    assert "1 job: cancelled." in text
+    assert "has already ended" in text
+    selected["action"] = "retry"
+    text = superuser.post(LIST, selected, follow=True).content.decode()
+    assert "2 jobs: retried." in text
+    assert Job.objects.queued().count() == 2
+
+
+def test_nothing_is_added_edited_or_deleted(superuser: Client) -> None:
+    job = enqueue(tasks.noop)
+
+    for name in ("job", "queue", "worker", "schedule"):
+        assert superuser.get(f"/admin/jobs/{name}/add/").status_code == 403
+    url = reverse("admin:jobs_job_change", args=[job.pk])
+    assert superuser.post(url, {"priority": 5}).status_code == 403
+    assert superuser.post(reverse("admin:jobs_job_delete", args=[job.pk])).status_code == 403
+    assert Job.objects.get().priority == 0
+
+
+def test_queues_are_paused_and_resumed_by_those_who_may(db: None) -> None:
+    Queue.objects.create(name="mail")
+    tasks.noop.using(queue_name="mail").enqueue()
+    tasks.noop.using(queue_name="mail", run_after=timedelta(hours=1)).enqueue()
+    client = client_with("view_queue", "pause_queue")
+    selected = {"_selected_action": ["mail"]}
+
+    client.post("/admin/jobs/queue/", {**selected, "action": "pause"})
+    assert (Queue.objects.get().is_paused, Queue.objects.get().paused_by) == (True, "ada")
+    assert "mail" in page(client, "/admin/jobs/queue/")
+    client.post("/admin/jobs/queue/", {**selected, "action": "resume"})
+    assert not Queue.objects.get().is_paused
+
+
+def test_workers_and_schedules_are_shown(superuser: Client) -> None:
+    Worker.objects.create(
+        id=ids.uuid7(), name="web-1", host="web", pid=1, protocol=1, version="0", queues=["mail"],
+        excluded_queues=[], processes=2, threads=1, coroutines=100, runners=[], idle=[],
+    )  # fmt: skip
+    Schedule.objects.create(
+        name="nightly", source="code", task="t", kind="cron", line="0 3 * * *", problem="bad"
+    )
+    Schedule.objects.create(
+        name="often", source="code", task="t", kind="interval", interval=timedelta(minutes=5),
+        anchor="2026-01-01T00:00Z",
+    )  # fmt: skip
+
+    assert "web-1" in page(superuser, "/admin/jobs/worker/")
+    text = page(superuser, "/admin/jobs/schedule/")
+    assert "0 3 * * *" in text
+    assert "every 0:05:00" in text
+    assert "bad" in text
+
+
+def test_progress_and_an_unknown_task_are_shown(superuser: Client) -> None:
+    job = enqueue(tasks.plain, "not to be seen")
+    Job.objects.update(progress_done=1, progress_total=4, progress_message="rows", task="gone.away")
+
+    text = page(superuser, reverse("admin:jobs_job_change", args=[job.pk]))
+
+    assert 'value="25"' in text
+    assert "not to be seen" not in text
