@@ -1,0 +1,1 @@
+"""What type checkers must accept of the public face, and what they must refuse."""
