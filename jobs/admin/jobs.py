@@ -23,7 +23,7 @@ from jobs.errors import InvalidTransition, JobsError
 from jobs.models import Attempt, Job
 from jobs.tasks import resolve
 
-from .base import ShowingAdmin
+from .base import ShowingAdmin, moment
 from .filters import QueueFilter, StateFilter, TaskFilter
 
 HIDDEN = "••••••"
@@ -38,8 +38,17 @@ class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]
     ordering = ("attempt",)
     verbose_name_plural = _("attempts that did not simply succeed")
 
+    shown_started_at = moment("started_at", _("started at"))
+    shown_finished_at = moment("finished_at", _("finished at"))
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        facts = ["attempt", "outcome", "worker", "started_at", "finished_at"]
+        facts = [
+            "attempt",
+            "outcome",
+            "worker",
+            "shown_started_at",
+            "shown_finished_at",
+        ]
         if may_view_payload(request):
             return [*facts, "exception_class_path", "message", "shown_traceback"]
         return facts
@@ -74,11 +83,9 @@ class JobAdmin(ShowingAdmin):
         "task",
         "shown_state",
         "queue_name",
-        "priority",
         "attempt",
-        "enqueued_at",
-        "run_at",
-        "finished_at",
+        "shown_enqueued_at",
+        "shown_finished_at",
     )
     list_display_links = ("short_id", "task")
     list_filter = (StateFilter, QueueFilter, TaskFilter)
@@ -92,20 +99,33 @@ class JobAdmin(ShowingAdmin):
 
     # What is shown.
 
+    shown_finished_at = moment("finished_at", _("finished at"))
+    shown_enqueued_at = moment("enqueued_at", _("enqueued at"))
+    shown_run_at = moment("run_at", _("run at"))
+    shown_last_attempted_at = moment("last_attempted_at", _("last attempted at"))
+    shown_expires_at = moment("expires_at", _("expires at"))
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         general = (
             "id", "task", "shown_state", "reason", "shown_progress", "queue_name", "priority",
             "worker",
         )  # fmt: skip
         times = (
-            "enqueued_at", "run_at", "last_attempted_at", "finished_at", "expires_at", "timeout",
-        )  # fmt: skip
+            "shown_enqueued_at",
+            "shown_run_at",
+            "shown_last_attempted_at",
+            "shown_finished_at",
+            "shown_expires_at",
+            "timeout",
+        )
         counts = ("attempt", "failures", "max_attempts", "losses", "max_losses")
         cancelled = ("cancel_requested_at", "cancelled_by", "cancelled_because")
         sections: list[tuple[Any, dict[str, Any]]] = [(None, {"fields": general})]
         if may_view_payload(request):
-            payload = ("shown_arguments", "shown_result", "shown_metadata")
-            sections.append((_("Arguments and result"), {"fields": payload}))
+            payload = ["shown_arguments", "shown_result", "shown_metadata"]
+            if obj is not None and obj.failures + obj.losses:
+                payload.insert(0, "shown_problem")
+            sections.append((_("What came of it"), {"fields": payload}))
         sections.append((_("Times"), {"fields": times}))
         sections.append((_("Counts"), {"fields": counts}))
         if obj is not None and (obj.cancel_requested_at or obj.cancelled_at):
@@ -118,9 +138,9 @@ class JobAdmin(ShowingAdmin):
         return [name for _, part in self.get_fieldsets(request, obj) for name in part["fields"]]
 
     @admin.display(description=_("id"), ordering="id")
-    def short_id(self, job: Job[Any]) -> str:
+    def short_id(self, job: Job[Any]) -> SafeString:
         # The end is random; the beginning is the same for jobs of the same minute.
-        return f"…{str(job.pk)[-12:]}"
+        return format_html('<span class="jobs-id">…{}</span>', str(job.pk)[-12:])
 
     @admin.display(description=_("state"))
     def shown_state(self, job: Job[Any]) -> SafeString:
@@ -140,6 +160,15 @@ class JobAdmin(ShowingAdmin):
             f"{progress.percent:.0f}",
             f"{progress.percent:.0f}",
             str(progress),
+        )
+
+    @admin.display(description=_("last problem"))
+    def shown_problem(self, job: Job[Any]) -> SafeString | str:
+        attempt = job.last_problem
+        if attempt is None:
+            return "–"
+        return format_html(
+            "<strong>{}</strong><br>{}", attempt.exception_class_path, attempt.message
         )
 
     @admin.display(description=_("arguments"))

@@ -10,14 +10,24 @@ from django.utils.translation import gettext_lazy as _
 
 from jobs.models import Schedule
 
-from .base import ShowingAdmin
+from .base import ShowingAdmin, moment
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ShowingAdmin):
+    shown_next_run_at = moment("next_run_at", _("next run at"))
+    shown_last_tick = moment("last_tick", _("last tick"))
+
     list_display = (
-        "name", "task", "shown_rule", "next_run_at", "last_tick", "last_job", "enabled", "problem",
-    )  # fmt: skip
+        "name",
+        "task",
+        "shown_rule",
+        "shown_next_run_at",
+        "shown_last_tick",
+        "last_job",
+        "enabled",
+        "problem",
+    )
     readonly_fields = (*list_display, "source", "retired_at", "created_at")
     fields = readonly_fields
 

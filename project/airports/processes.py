@@ -60,10 +60,13 @@ def running(port: int, *, quiet: bool) -> Iterator[list[subprocess.Popen[bytes]]
         )
         for command in commands
     ]
+    # Told to stop is stopped as with Ctrl-C: nothing that was started here stays behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _wait_for_site(port, processes[0])
         yield processes
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
