@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import django
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -77,8 +78,13 @@ STATIC_ROOT = BASE_DIR / ".static"
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / ".media"))
 
 # Mail goes to files, to look at.
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = env.str("EMAIL_FILE_PATH", default=str(BASE_DIR / ".mail"))
+MAIL_FOLDER = env.str("MAIL_FOLDER", default=str(BASE_DIR / ".mail"))
+_FILE_MAILER = "django.core.mail.backends.filebased.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": _FILE_MAILER, "OPTIONS": {"file_path": MAIL_FOLDER}}}
+else:
+    EMAIL_BACKEND = _FILE_MAILER
+    EMAIL_FILE_PATH = MAIL_FOLDER
 
 JOBS = {
     "HEARTBEAT_INTERVAL": timedelta(seconds=5),

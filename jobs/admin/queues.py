@@ -33,7 +33,7 @@ class QueueAdmin(ShowingAdmin):
     @admin.display(description=_("workers"))
     def workers(self, queue: Queue) -> int:
         return sum(
-            queue.name not in worker.excluded_queues
+            queue.name not in (worker.excluded_queues or ())
             and (worker.queues is None or queue.name in worker.queues)
             for worker in Worker.objects.using(conf.settings().database)
         )

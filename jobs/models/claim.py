@@ -6,10 +6,11 @@ matches no row. The claiming statement inserts the row, its last record deletes 
 
 from __future__ import annotations
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from .fields import UUIDListField
 
 
 class Claim(models.Model):
@@ -19,7 +20,7 @@ class Claim(models.Model):
     # This life of the runner process; never its pid, which the system uses again.
     runner = models.UUIDField(_("runner"))
     claimed_at = models.DateTimeField(_("claimed at"), db_default=Now())
-    ids = ArrayField(models.UUIDField(), verbose_name=_("jobs"))
+    ids = UUIDListField(_("jobs"))
 
     class Meta:
         db_table = "jobs_claim"

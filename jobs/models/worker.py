@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+
+from .fields import TextListField, UUIDListField
 
 
 class Worker(models.Model):
@@ -17,19 +18,17 @@ class Worker(models.Model):
     protocol = models.SmallIntegerField(_("protocol"))
     version = models.CharField(_("version"), max_length=32)
     # NULL: all queues but the excluded ones.
-    queues = ArrayField(models.CharField(max_length=128), null=True, verbose_name=_("queues"))
-    excluded_queues = ArrayField(
-        models.CharField(max_length=128), verbose_name=_("excluded queues")
-    )
+    queues = TextListField(_("queues"), null=True)
+    excluded_queues = TextListField(_("excluded queues"))
     processes = models.SmallIntegerField(_("processes"))
     threads = models.SmallIntegerField(_("threads"))
     coroutines = models.SmallIntegerField(_("coroutines"))
     started_at = models.DateTimeField(_("started at"), db_default=Now())
     heartbeat_at = models.DateTimeField(_("heartbeat at"), db_default=Now())
     # The runners that live; claims of any other of this worker's are given back.
-    runners = ArrayField(models.UUIDField(), verbose_name=_("runners"))
+    runners = UUIDListField(_("runners"))
     # Those of them that sleep and want to be notified.
-    idle = ArrayField(models.UUIDField(), verbose_name=_("idle runners"))
+    idle = UUIDListField(_("idle runners"))
     stopping = models.BooleanField(_("stopping"), db_default=False)
 
     class Meta:

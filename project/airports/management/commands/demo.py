@@ -99,7 +99,7 @@ class Command(BaseCommand):
         airports, countries = Airport.objects.count(), Country.objects.exclude(name="").count()
         self.stdout.write(f"Rows:    {upload.stored:,} lines stored, {airports:,} airports in all")
         self.stdout.write(f"Refused: {upload.refused} lines; the first: {_first_refusal(upload)}")
-        mails = sorted(Path(settings.EMAIL_FILE_PATH).glob("*.log"))
+        mails = sorted(Path(settings.MAIL_FOLDER).glob("*.log"))
         retried = [
             (job, job.errors) for job in jobs.filter(attempt__gt=1, state="succeeded") if job.errors
         ]
