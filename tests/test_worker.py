@@ -21,6 +21,7 @@ from jobs.worker.console import Console
 from jobs.worker.coroutines import CoroutineSlots
 from jobs.worker.demand import MOST_CLAIMED, Demand
 from jobs.worker.options import Identity
+from jobs.worker.rest import Rest
 from jobs.worker.runner import Runner
 from jobs.worker.slots import ThreadSlots
 from jobs.worker.watch import Watch
@@ -65,6 +66,25 @@ def test_lanes_that_held_only_async_tasks_are_for_the_coroutines() -> None:
     assert demand.split([mail, sums]) == ([sums], [mail])
     demand.saw("mail", only_async=False)
     assert demand.split([mail, sums]) == ([mail, sums], [])
+
+
+# Rest.
+
+
+def test_a_runner_lingers_then_sleeps_and_looks_ever_more_rarely() -> None:
+    rest = Rest(longest=1.0)
+    rest.begin(0.0)
+
+    lingering = [rest.next_pause() for _ in range(6)]
+    assert lingering == pytest.approx([0.002, 0.004, 0.008, 0.016, 0.02, 0.02])
+    assert not rest.wants_to_sleep(0.05)
+    assert rest.wants_to_sleep(0.11)
+    rest.fall_asleep()
+    asleep = [rest.next_pause() for _ in range(10)]
+    assert asleep[:3] == pytest.approx([0.005, 0.01, 0.02])
+    assert asleep[-2:] == [1.0, 1.0]
+    rest.wake()
+    assert rest.next_pause() == 0.005
 
 
 # Bell and board.
@@ -307,7 +327,7 @@ class OneRunner:
         )
         self.runner = Runner(self.options, self.identity, Board(), Bell())
         self.dispatcher = self.runner.dispatcher
-        self.dispatcher._connect()
+        self.dispatcher.connect()
         self.thread = threading.Thread(target=self.runner.slots.serve, daemon=True)
         self.thread.start()
 
@@ -321,7 +341,7 @@ class OneRunner:
     def close(self) -> None:
         self.runner.slots.close()
         self.thread.join(10)
-        self.dispatcher._leave()
+        self.dispatcher.leave()
         self.connection.close()
 
 
@@ -441,7 +461,7 @@ def test_a_claim_whose_reply_was_lost_is_given_back(one_runner: Callable[..., On
         runner.connection, [Lane("default", 0)], 1, claim_id=ids.uuid7(), worker=identity.name,
         worker_id=identity.worker_id, runner=identity.runner,
     )  # fmt: skip
-    runner.dispatcher._sweep()
+    runner.dispatcher.sweep()
 
     runner.step_until(lambda: Job.objects.get(pk=job.pk).state == "succeeded")
 
@@ -475,7 +495,7 @@ def test_a_claim_that_always_fails_is_told_and_not_tried_at_once_again(
 
     with pytest.raises(psycopg.errors.StringDataRightTruncation) as error:
         runner.dispatcher.step()
-    assert runner.dispatcher._mend(error.value, 3) > 0.1
+    assert runner.dispatcher.mend(error.value, 3) > 0.1
     assert Job.objects.get().state == "queued"
 
 
@@ -488,7 +508,7 @@ def test_a_job_that_was_locked_when_it_ended_is_recorded_before_a_burst_ends(
 
     with connection.transaction():
         connection.execute("SELECT 1 FROM jobs_job FOR UPDATE")
-        runner.step_until(lambda: runner.dispatcher._later)
+        runner.step_until(lambda: runner.dispatcher.recorder._later)
         for _ in range(5):
             runner.dispatcher.step()
         assert not runner.dispatcher.finished
@@ -502,7 +522,7 @@ def test_a_stopping_runner_gives_back_what_has_not_started(
     one_runner: Callable[..., OneRunner],
 ) -> None:
     runner = one_runner()
-    runner.dispatcher._demand.ran(0.001, 1000)
+    runner.dispatcher.demand.ran(0.001, 1000)
     enqueue_many(tasks.nap, [(0.3,)] * 10)
     runner.step_until(lambda: runner.runner.slots.busy == 2)
 

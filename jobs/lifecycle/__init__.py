@@ -10,19 +10,19 @@ from .claim import Claimed, Lane, Reply, claim, look
 from .connection import connect, is_gone, is_refused
 from .insert import Draft, insert
 from .pause import pause, resume
-from .record import WRITTEN, Ended, commit_finish, forget_claims, record, record_refused, unrecorded
+from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
 from .rescue import Orphan, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
 __all__ = [
-    "WRITTEN",
     "Claimed",
     "Draft",
     "Ended",
     "Lane",
     "Orphan",
     "Reply",
+    "Sent",
     "Told",
     "cancel",
     "cancel_requests",

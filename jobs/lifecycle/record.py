@@ -24,7 +24,7 @@ from .claim import Claimed
 from .statements import statement
 
 # Outcomes that need no record any more.
-WRITTEN = (Committed, TakenOver)
+_WRITTEN = (Committed, TakenOver)
 
 _UNRECORDABLE = Problem(
     "jobs.errors.NotStorable",
@@ -69,7 +69,7 @@ def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
     for ended in batch:
         if type(ended.outcome) is Succeeded:
             succeeded.append(ended)
-        elif type(ended.outcome) not in WRITTEN:
+        elif type(ended.outcome) not in _WRITTEN:
             settled.append((ended, _row(ended.outcome)))
     cursors = []
     if succeeded:

@@ -21,7 +21,7 @@ class Demand:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._mean: float | None = None
-        self._async_lanes: set[str] = set()
+        self._async_queues: set[str] = set()
 
     def ran(self, seconds: float, jobs: int) -> None:
         """So many plain functions took so long in all."""
@@ -43,14 +43,19 @@ class Demand:
     def saw(self, queue_name: str, *, only_async: bool) -> None:
         """What the last claim from a queue brought."""
         if only_async:
-            self._async_lanes.add(queue_name)
+            self._async_queues.add(queue_name)
         else:
-            self._async_lanes.discard(queue_name)
+            self._async_queues.discard(queue_name)
+
+    @property
+    def knows_async(self) -> bool:
+        """Whether any queue held only async tasks of late."""
+        return bool(self._async_queues)
 
     def split(self, lanes: Iterable[Lane]) -> tuple[list[Lane], list[Lane]]:
         """The lanes for the thread slots, and those that held only async tasks of late."""
         plain: list[Lane] = []
         asynchronous: list[Lane] = []
         for lane in lanes:
-            (asynchronous if lane.queue_name in self._async_lanes else plain).append(lane)
+            (asynchronous if lane.queue_name in self._async_queues else plain).append(lane)
         return plain, asynchronous

@@ -83,7 +83,7 @@ class Runner:
         self._bell.ring(Call.STOP)
 
     def _new_context(self, job: Claimed) -> Context:
-        return Context(job, self.dispatcher.tell)
+        return Context(job, self.dispatcher.recorder.tell)
 
     def _run(self, job: Claimed, context: Context) -> Outcome:
         task = self._begin(job, context)

@@ -1,0 +1,218 @@
+"""What the dispatcher still has to write: outcomes, progress, and claims that are done.
+
+The rule of this room: an outcome leaves memory only once it is known what its row says.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+import psycopg
+
+from jobs import lifecycle
+from jobs.lifecycle import Claimed, Ended, Told
+from jobs.outcomes import (
+    Cancelled,
+    Committed,
+    Failed,
+    Released,
+    Retried,
+    Snoozed,
+    Succeeded,
+    TakenOver,
+)
+
+from .board import Board
+from .coroutines import CoroutineSlots
+from .demand import MOST_CLAIMED, Demand
+from .report import tell_outcome, tell_taken_over
+from .slots import ThreadSlots
+
+logger = logging.getLogger("jobs")
+Connection = psycopg.Connection[Any]
+
+# A row that somebody holds is tried again this much later, in seconds.
+_LOCKED = 0.5
+# Progress is written at most so often, in seconds.
+_PROGRESS = 0.5
+_NAMES = {
+    Succeeded: "succeeded",
+    Committed: "succeeded",
+    Failed: "failed",
+    Retried: "retried",
+    Cancelled: "cancelled",
+    Snoozed: "snoozed",
+    Released: "released",
+}
+
+
+class Recorder:
+    def __init__(
+        self, slots: ThreadSlots, coroutines: CoroutineSlots, board: Board, demand: Demand
+    ) -> None:
+        self._slots = slots
+        self._coroutines = coroutines
+        self._board = board
+        self._demand = demand
+        # Jobs of each known claim that are not recorded yet, and claims that have none left.
+        self._open: Counter[str] = Counter()
+        self._ended_claims: list[str] = []
+        # Outcomes that could not be written, and from when on to try again.
+        self._later: list[Ended] = []
+        self._later_at = 0.0
+        self._told: dict[str, Told] = {}
+        self._told_at = 0.0
+        # Jobs that somebody wants cancelled.
+        self.cancelled: set[str] = set()
+
+    @property
+    def backlog(self) -> int:
+        return len(self._slots.done) + len(self._coroutines.done) + len(self._later)
+
+    @property
+    def has_fresh(self) -> bool:
+        """Outcomes that nobody has tried to write yet."""
+        return bool(self._slots.done or self._coroutines.done)
+
+    @property
+    def has_ended_claims(self) -> bool:
+        return bool(self._ended_claims)
+
+    @property
+    def open_claims(self) -> list[str]:
+        return list(self._open)
+
+    @property
+    def known_claims(self) -> list[str]:
+        return [*self._open, *self._ended_claims]
+
+    def opened(self, claim: str, jobs: int) -> None:
+        self._open[claim] += jobs
+
+    def release(self, jobs: list[Claimed]) -> None:
+        """Give back what has not started, with the next batch."""
+        self._slots.done.extend(Ended(job, Released()) for job in jobs)
+
+    def tell(self, job: Claimed, done: float, total: float | None, message: str) -> None:
+        """Keep a task's progress until the next write. Called by the slots."""
+        self._told[job.id] = Told(job, done, total, message)
+
+    def write_progress(self, connection: Connection, now: float) -> None:
+        if self._told and now - self._told_at > _PROGRESS:
+            self._told_at = now
+            told, self._told = list(self._told.values()), {}
+            lifecycle.write_progress(connection, told)
+
+    def gather(self, now: float) -> list[Ended]:
+        """The next batch. It is nowhere else now: write it, or put it back."""
+        batch: list[Ended] = []
+        if self._later and now >= self._later_at:
+            batch, self._later = self._later[:MOST_CLAIMED], self._later[MOST_CLAIMED:]
+        for done in (self._slots.done, self._coroutines.done):
+            while done and len(batch) < MOST_CLAIMED:
+                batch.append(done.popleft())
+        return batch
+
+    def put_back(self, batch: list[Ended]) -> None:
+        self._later = batch + self._later
+        self._later_at = 0.0
+
+    def send(self, connection: Connection, batch: list[Ended]) -> lifecycle.Sent:
+        """Send what is to be written, in the caller's pipeline."""
+        told = [self._told.pop(ended.job.id, None) for ended in batch] if self._told else []
+        if any(told):
+            # What ending jobs told last is written before they end.
+            lifecycle.write_progress(connection, [one for one in told if one])
+        sent = lifecycle.record(connection, batch)
+        if self._ended_claims:
+            lifecycle.forget_claims(connection, self._ended_claims)
+        return sent
+
+    def book(self, connection: Connection, batch: list[Ended], sent: lifecycle.Sent) -> None:
+        """The pipeline has committed: book what was written, sort out what was not.
+
+        Reading back comes first: should it fail, nothing is booked, and the batch is whole.
+        """
+        later, lost = self._unwritten(connection, batch, sent.recorded())
+        self._ended_claims = []
+        counts: Counter[str] = Counter()
+        seconds, ran = 0.0, 0
+        for ended in batch:
+            job, outcome = ended
+            if job.id in later:
+                continue
+            self._close(job)
+            if job.id in lost:
+                counts["taken_over"] += 1
+                tell_taken_over(job)
+                continue
+            counts[_NAMES[type(outcome)]] += 1
+            if type(outcome) is not Succeeded:
+                tell_outcome(job, outcome)
+            if job.started_at and not job.is_async:
+                seconds += job.finished_at - job.started_at
+                ran += 1
+        if ran:
+            self._demand.ran(seconds, ran)
+        self._board.count(counts, self._slots.busy + self._coroutines.in_hand)
+
+    def _unwritten(
+        self, connection: Connection, batch: list[Ended], recorded: set[str]
+    ) -> tuple[set[str], set[str]]:
+        """(ids to be written later, ids that are others' by now)"""
+        missing = [
+            ended
+            for ended in batch
+            if ended.job.id not in recorded and type(ended.outcome) is not Committed
+        ]
+        if not missing:
+            return set(), set()
+        found = lifecycle.unrecorded(connection, missing)
+        # Taken over, it thought, and it is not: its work was rolled back, so again.
+        self._later.extend(
+            Ended(ended.job, Released()) if type(ended.outcome) is TakenOver else ended
+            for ended in found.later
+        )
+        self._later_at = time.monotonic() + _LOCKED
+        return {ended.job.id for ended in found.later}, {ended.job.id for ended in found.lost}
+
+    def _close(self, job: Claimed) -> None:
+        self._board.end(job.id, job.claim)
+        self.cancelled.discard(job.id)
+        self._open[job.claim] -= 1
+        if self._open[job.claim] <= 0:
+            del self._open[job.claim]
+            self._ended_claims.append(job.claim)
+
+    def write_apart(self, connection: Connection) -> None:
+        """A value that PostgreSQL refuses must not sink its batch: halve until it is alone.
+
+        Whatever fails meanwhile, no outcome leaves memory before it is written.
+        """
+        stack, self._later = [self._later], []
+        while stack:
+            batch = stack.pop()
+            try:
+                self._write_whole(connection, batch)
+            except Exception as error:
+                if lifecycle.is_refused(error) and len(batch) > 1:
+                    middle = len(batch) // 2
+                    stack += [batch[middle:], batch[:middle]]
+                    continue
+                self._later += [ended for part in (*stack, batch) for ended in part]
+                raise
+
+    def _write_whole(self, connection: Connection, batch: list[Ended]) -> None:
+        try:
+            with connection.transaction():
+                sent = self.send(connection, batch)
+        except Exception as error:
+            if not lifecycle.is_refused(error) or len(batch) > 1:
+                raise
+            logger.error("job %s: its outcome was refused: %s", batch[0].job.id, error)
+            with connection.transaction():
+                sent = lifecycle.record_refused(connection, batch[0])
+        self.book(connection, batch, sent)

@@ -1,0 +1,44 @@
+"""One line of the log for each attempt that went wrong. Nothing is said of what went well."""
+
+from __future__ import annotations
+
+import logging
+
+from jobs.lifecycle import Claimed
+from jobs.outcomes import Cancelled, Failed, Outcome, Problem, Retried
+
+logger = logging.getLogger("jobs")
+
+
+def tell_outcome(job: Claimed, outcome: Outcome) -> None:
+    match outcome:
+        case Failed(problem, reason):
+            _tell(logging.ERROR, job, "failed", problem, reason)
+        case Retried(problem, delay, reason):
+            again = f"failed, again in {delay.total_seconds():.1f} s"
+            _tell(logging.WARNING, job, again, problem, reason)
+        case Cancelled(problem, reason):
+            _tell(logging.INFO, job, "cancelled", problem, reason)
+
+
+def tell_taken_over(job: Claimed) -> None:
+    logger.warning(
+        "%s was taken over by another worker; its outcome was not written (job %s, attempt %s)",
+        job.task,
+        job.id,
+        job.attempt,
+    )
+
+
+def _tell(level: int, job: Claimed, what: str, problem: Problem, reason: str) -> None:
+    logger.log(
+        level,
+        "%s %s: %s: %s (job %s, attempt %s)",
+        job.task,
+        what,
+        problem.exception_class.rpartition(".")[2],
+        problem.message.partition("\n")[0],
+        job.id,
+        job.attempt,
+        extra={"job_id": job.id, "task": job.task, "attempt": job.attempt, "reason": reason},
+    )
