@@ -10,6 +10,8 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
 from jobs import conf
@@ -32,9 +34,13 @@ def moment(name: str, description: Any) -> Any:
     """A method that shows a moment to the second: Django's own format stops at the minute."""
 
     @admin.display(description=description, ordering=name)
-    def shown(self: Any, row: Any) -> str:
+    def shown(self: Any, row: Any) -> SafeString | str:
         value: datetime | None = getattr(row, name)
-        return "–" if value is None else f"{localtime(value):%Y-%m-%d %H:%M:%S}"
+        if value is None:
+            return "–"
+        return format_html(
+            '<span class="jobs-nowrap">{}</span>', f"{localtime(value):%Y-%m-%d %H:%M:%S}"
+        )
 
     return shown
 
@@ -44,6 +50,8 @@ class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     paginator = CappedPaginator
     show_full_result_count = False
+    # A count for each choice of each filter would read the whole table so many times.
+    show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

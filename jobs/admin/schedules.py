@@ -32,9 +32,10 @@ class ScheduleAdmin(ShowingAdmin):
     fields = readonly_fields
 
     @admin.display(description=_("rule"))
-    def shown_rule(self, schedule: Schedule) -> str:
+    def shown_rule(self, schedule: Schedule) -> SafeString | str:
         if schedule.kind == Schedule.Kind.CRON:
-            return f"{schedule.line} {schedule.timezone}".rstrip()
+            line = f"{schedule.line} {schedule.timezone}".rstrip()
+            return format_html('<span class="jobs-nowrap">{}</span>', line)
         if schedule.kind == Schedule.Kind.INTERVAL:
             return _("every %(interval)s") % {"interval": schedule.interval}
         return f"{schedule.anchor:%Y-%m-%d %H:%M:%S %Z}"
