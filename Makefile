@@ -34,6 +34,7 @@ clean: ## Stop the private PostgreSQL, and delete what was made here
 		$(BIN)/python -m project.private_postgres .postgres stop; fi
 	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache build *.egg-info $(VENV)
+	@echo "The private PostgreSQL is stopped; its data, $(VENV), uploads and caches are deleted."
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made again only when what is required has changed.

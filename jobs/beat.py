@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,26 +56,37 @@ class Declared:
         return own | Schedule.columns_of(self.rule)
 
 
-def declared() -> Iterator[Declared]:
-    """What @task(schedule=…) and JOBS["SCHEDULES"] declare; InvalidSchedule when ill-formed."""
-    for task in registered().values():
-        if task.schedule is not None:
-            yield Declared(task.name, Schedule.Source.CODE, task.name, task.schedule)
+def declared() -> tuple[dict[str, Declared], dict[str, JobsError]]:
+    """What @task(schedule=…) and JOBS["SCHEDULES"] declare by name, and what is wrong with the
+    rest: one bad entry hides no other."""
+    good = {
+        task.name: Declared(task.name, Schedule.Source.CODE, task.name, task.schedule)
+        for task in registered().values()
+        if task.schedule is not None
+    }
+    bad: dict[str, JobsError] = {}
     for name, said in conf.settings().schedules.items():
-        unknown = said.keys() - {"task", "schedule", "args", "kwargs"}
-        if unknown or not {"task", "schedule"} <= said.keys():
-            raise InvalidSchedule(
-                f"JOBS['SCHEDULES'][{name!r}] needs 'task' and 'schedule', and may have 'args' and "
-                f"'kwargs'; it has {', '.join(sorted(map(repr, said)))}"
-            )
-        yield Declared(
-            name,
-            Schedule.Source.SETTINGS,
-            said["task"],
-            cron.as_rule(said["schedule"]),
-            tuple(said.get("args", ())),
-            dict(said.get("kwargs", {})),
+        try:
+            good[name] = _from_settings(name, said)
+        except JobsError as error:
+            bad[name] = error
+    return good, bad
+
+
+def _from_settings(name: str, said: Mapping[str, Any]) -> Declared:
+    if not {"task", "schedule"} <= said.keys() <= {"task", "schedule", "args", "kwargs"}:
+        raise InvalidSchedule(
+            "it needs 'task' and 'schedule', and may have 'args' and 'kwargs'; "
+            f"it has {', '.join(sorted(map(repr, said)))}"
         )
+    return Declared(
+        name,
+        Schedule.Source.SETTINGS,
+        said["task"],
+        cron.as_rule(said["schedule"]),
+        tuple(said.get("args", ())),
+        dict(said.get("kwargs", {})),
+    )
 
 
 def synchronise() -> None:
@@ -84,7 +95,10 @@ def synchronise() -> None:
     What an operator changed on purpose (`enabled`) stays, and so does `last_tick`.
     """
     alias = conf.settings().database
-    wanted = {one.name: one for one in declared()}
+    wanted, bad = declared()
+    for name, error in bad.items():
+        # The system check says so, too; it must not stop the others.
+        logger.error("schedule %s cannot be declared: %s", name, error)
     rows = Schedule.objects.using(alias)
     with transaction.atomic(using=alias):
         known = {row.name: row for row in rows.select_for_update().order_by("name")}
@@ -93,7 +107,6 @@ def synchronise() -> None:
             try:
                 columns = one.columns()
             except (JobsError, ImportError) as error:
-                # The system check says so, too; it must not stop the others.
                 logger.error("schedule %s cannot be declared: %s", name, error)
                 continue
             row = known.get(name)
@@ -111,7 +124,11 @@ def synchronise() -> None:
                     row.next_run_at, row.problem = row.next_after(now), ""
                 row.retired_at = None
                 row.save(using=alias)
-        gone = [name for name, row in known.items() if name not in wanted and not row.retired_at]
+        gone = [
+            name
+            for name, row in known.items()
+            if name not in {*wanted, *bad} and not row.retired_at
+        ]
         rows.filter(name__in=gone).update(retired_at=Now(), next_run_at=None)
 
 

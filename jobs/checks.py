@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from django.apps import AppConfig
@@ -51,34 +52,43 @@ def _time_zone() -> Iterator[CheckMessage]:
 
 
 def _tasks() -> Iterator[CheckMessage]:
-    from .tasks import registered
-    from .tasks.registry import check_allowed, configured
+    from .tasks import call, registered
 
+    told: set[str] = set()
     for task in registered().values():
         try:
-            check_allowed(task)
-            configured(task)
+            call.checked(task)
         except JobsError as error:
-            yield Error(str(error), id="jobs.E006")
+            # A mistake in JOBS["TASKS"] is the same for each task that it is about.
+            if str(error) not in told:
+                told.add(str(error))
+                yield Error(str(error), id="jobs.E006")
         if task.max_attempts == 1 and task.asks_for_retries:
             yield Warning(
                 f"Task {task.name} asks for retries and allows only one attempt.",
                 hint="Raise max_attempts, or drop retry_on and backoff.",
                 id="jobs.W001",
             )
+    for pattern in conf.settings().tasks:
+        if not any(fnmatchcase(name, pattern) for name in registered()):
+            yield Warning(
+                f"JOBS['TASKS'][{pattern!r}] is about no task that there is.",
+                hint=f"There are: {', '.join(registered())}.",
+                id="jobs.W002",
+            )
 
 
 def _schedules() -> Iterator[CheckMessage]:
     from .beat import declared
 
-    try:
-        for one in declared():
-            try:
-                one.columns()
-            except (JobsError, ImportError) as error:
-                yield Error(f"Schedule {one.name!r}: {error}", id="jobs.E007")
-    except JobsError as error:
-        yield Error(str(error), id="jobs.E007")
+    good, bad = declared()
+    for name, error in bad.items():
+        yield Error(f"Schedule {name!r}: {error}", id="jobs.E007")
+    for one in good.values():
+        try:
+            one.columns()
+        except (JobsError, ImportError) as problem:
+            yield Error(f"Schedule {one.name!r}: {problem}", id="jobs.E007")
 
 
 @register(Tags.database)

@@ -138,7 +138,9 @@ def _tagged(value: Any, kind: type, where: str, depth: int) -> Any:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return _encode(plain.__str__(value) if plain is str else plain(value), where, depth)
-    raise NotStorable(f"{where} is a {kind.__qualname__}, which cannot be kept. {_cure(value)}")
+    raise NotStorable(
+        f"{where} is of type {kind.__qualname__}, which cannot be kept. {_cure(value)}"
+    )
 
 
 def _reference(value: Model, where: str, depth: int) -> Any:
@@ -155,6 +157,8 @@ def _reference(value: Model, where: str, depth: int) -> Any:
 def _cure(value: object) -> str:
     if hasattr(value, "model") and hasattr(value, "iterator"):
         return "Pass the keys: list(queryset.values_list('pk', flat=True))."
+    if isinstance(value, type):
+        return "Pass a name that the task can look up, not the class."
     if callable(value):
         return "Pass a name that the task can look up, not the function."
     if hasattr(value, "read"):

@@ -16,6 +16,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 from .errors import InvalidSchedule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NICKNAMES = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 # No zone has ever jumped by more than a day (Samoa skipped 30 December 2011).
 _LONGEST_JUMP = timedelta(hours=25)
 
@@ -40,6 +41,7 @@ class Cron:
                 f"cron line {self.line!r}: R (a random moment) would be drawn anew by each "
                 "process; write the moment out"
             )
+        self._check_fields(words)
         try:
             hours = croniter.expand(self.line)[0][1]
             croniter(self.line, _EPOCH.replace(tzinfo=None)).get_next()
@@ -50,6 +52,19 @@ class Cron:
         object.__setattr__(self, "_wildcard_hour", len(set(hours)) == 24 or hours == ["*"])
         if self.timezone is not None:
             zone(self.timezone)
+
+    def _check_fields(self, words: list[str]) -> None:
+        """croniter's own words for these are hard to read."""
+        if self.line.startswith("@"):
+            if self.line not in _NICKNAMES:
+                raise InvalidSchedule(
+                    f"cron line {self.line!r} is no nickname; there are {', '.join(_NICKNAMES)}"
+                )
+        elif len(words) not in (5, 6):
+            raise InvalidSchedule(
+                f"cron line {self.line!r} has {len(words)} fields; it needs five (minute, hour, "
+                "day of month, month, day of week), or six with the seconds last"
+            )
 
     def next_after(self, moment: datetime, default_zone: str) -> datetime | None:
         """The first tick strictly after `moment`, in UTC; None when no year has one."""

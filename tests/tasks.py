@@ -176,6 +176,18 @@ async def stops_the_loop() -> None:
 
 
 @task
+def uses_a_pool_of_processes() -> list[int]:
+    import multiprocessing
+    import warnings
+
+    # Python warns of forking a process that has threads; that is what is tried here.
+    warnings.simplefilter("ignore")
+    # Leaving the block terminates the pool's processes by SIGTERM.
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, [-1, 2])
+
+
+@task
 def leaves_a_transaction_open() -> None:
     from django.db import transaction
 

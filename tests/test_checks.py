@@ -28,6 +28,8 @@ def test_a_sound_site_has_nothing_to_say() -> None:
         ({"THREDS": 4}, "jobs.E001", "Did you mean 'THREADS'?"),
         ({"DATABASE": "nowhere"}, "jobs.E002", "It has: default."),
         ({"TASKS": {"tests.*": {"qeue_name": "a"}}}, "jobs.E006", "did you mean queue_name"),
+        ({"TASKS": {"tests.taks.*": {"priority": 1}}}, "jobs.W002", "is about no task"),
+        ({"QUEUES": ["mail"]}, "jobs.E006", "no queue 'default'"),
         ({"SCHEDULES": {"a": {"task": "x"}}}, "jobs.E007", "needs 'task' and 'schedule'"),
         (
             {"SCHEDULES": {"a": {"task": "tests.tasks.gone", "schedule": "@daily"}}},
@@ -53,6 +55,20 @@ def test_a_mistake_is_named_with_its_cure(jobs: dict[str, Any], id_: str, words:
 
     assert {message.id for message in messages} == {id_}
     assert re.search(words, " ".join(f"{message.msg} {message.hint}" for message in messages))
+
+
+def test_every_bad_schedule_is_told_and_hides_no_other() -> None:
+    rules = {"a": "* * * *", "b": "@hourl", "c": "61 * * * *", "d": "@daily"}
+    schedules = {
+        name: {"task": "tests.tasks.noop", "schedule": rule} for name, rule in rules.items()
+    }
+
+    text = " ".join(message.msg for message in told(SCHEDULES=schedules))
+
+    assert "Schedule 'a': cron line '* * * *' has 4 fields; it needs five" in text
+    assert "Schedule 'b': cron line '@hourl' is no nickname; there are @yearly" in text
+    assert "Schedule 'c':" in text
+    assert "Schedule 'd'" not in text
 
 
 def test_a_database_that_is_not_postgresql_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, SystemCheckError
+from django.db import connection
 from django.test import override_settings
 
 from jobs.management.commands import runbeat, runworker
@@ -29,6 +30,22 @@ def test_a_queue_that_is_not_listed_is_refused() -> None:
         pytest.raises(CommandError, match="no queue 'mail'; it has default"),
     ):
         call_command("runworker", "-Q", "mail", stdout=StringIO())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("command", ["runworker", "runbeat"])
+def test_without_its_tables_a_command_says_to_migrate(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.introspection, "table_names", lambda cursor: ["auth_user"])
+
+    with pytest.raises(CommandError, match=r"run manage\.py migrate"):
+        call_command(command, stdout=StringIO())
+
+
+def test_a_mistake_in_the_settings_is_told_by_the_checks_and_not_by_a_traceback() -> None:
+    with override_settings(JOBS={"THREDS": 4}), pytest.raises(SystemCheckError, match="THREADS"):
+        call_command("runworker", stdout=StringIO(), skip_checks=False)
 
 
 def test_options_are_read_as_they_are_said() -> None:

@@ -97,10 +97,10 @@ def test_enqueue_many_of_nothing_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("calls", "error", "words"),
     [
-        ([(1,), 5], TypeError, "call 1 of tests.tasks.add is a int"),
-        ([(1,), "ab"], TypeError, "call 1 of tests.tasks.add is a str"),
-        ([(1,), {"a": 1, "c": 1}], InvalidCall, "call 1 of .* unexpected keyword argument 'c'"),
-        ([(1,), (float("nan"),)], NotStorable, "argument 'a' of call 1 of tests.tasks.add"),
+        ([(1,), 5], TypeError, r"calls\[1\] of tests.tasks.add is of type int"),
+        ([(1,), "ab"], TypeError, r"calls\[1\] of tests.tasks.add is of type str"),
+        ([(1,), {"a": 1, "c": 1}], InvalidCall, r"calls\[1\] .* unexpected keyword argument 'c'"),
+        ([(1,), (float("nan"),)], NotStorable, r"argument 'a' of tests.tasks.add, calls\[1\]"),
     ],
 )
 def test_one_bad_call_of_many_is_named_and_nothing_is_written(
@@ -125,6 +125,44 @@ def test_one_bad_call_of_many_is_named_and_nothing_is_written(
 def test_what_has_no_name_to_be_found_by_is_refused(func: Any, words: str) -> None:
     with pytest.raises(InvalidTask, match=words):
         enqueue(func)
+
+
+def typed_into_a_shell() -> None: ...
+
+
+def test_a_function_of_a_shell_or_a_script_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (None, "__main__", "django.core.management.commands.shell"):
+        monkeypatch.setattr(typed_into_a_shell, "__module__", module)
+        with pytest.raises(InvalidTask, match="typed into a shell"):
+            enqueue(typed_into_a_shell)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda: tasks.add.delay(1), r"no attribute 'delay'; use enqueue\(\)"),
+        (lambda: tasks.add.using(countdown=5), "did you mean run_after"),
+        (lambda: tasks.add.using(queue="mail"), "did you mean queue_name"),
+        (lambda: task(bind=True)(tasks.plain), "did you mean takes_context"),
+        (lambda: task(max_retries=3)(tasks.plain), "did you mean max_attempts"),
+        (lambda: enqueue(tasks.add, 1, queue_name="mail"), "options go before the call"),
+        (lambda: enqueue("tests.tasks.add", 1), "pass the function itself"),
+        (lambda: enqueue(tasks.add(1)), "what the function returned"),
+        (lambda: task(Holder.bound), "it is a method"),
+        (lambda: tasks.add.using(queue_name="a,b"), "no commas"),
+        (lambda: enqueue(tasks.plain, Job), "not the class"),
+    ],
+)
+def test_the_first_mistakes_of_newcomers_are_answered(mistake: Any, words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        mistake()
+
+
+def test_an_enqueue_at_import_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("django.apps.apps.ready", False)
+
+    with pytest.raises(Exception, match="Call enqueue in a function"):
+        enqueue(tasks.noop)
 
 
 def test_a_closure_is_refused() -> None:

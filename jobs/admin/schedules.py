@@ -28,7 +28,9 @@ class ScheduleAdmin(ShowingAdmin):
         "enabled",
         "problem",
     )
-    readonly_fields = (*list_display, "source", "retired_at", "created_at")
+    shown_retired_at = moment("retired_at", _("retired at"))
+    shown_created_at = moment("created_at", _("created at"))
+    readonly_fields = (*list_display, "source", "shown_retired_at", "shown_created_at")
     fields = readonly_fields
 
     @admin.display(description=_("rule"))

@@ -67,7 +67,10 @@ def _pauses(job: Job[Any], timeout: float | timedelta | None) -> Iterator[float]
     while True:
         left = pause if deadline is None else deadline - time.monotonic()
         if is_last:
-            raise TimeoutError(f"{job} is still {job.get_state_display()} after {seconds:g} s")
+            raise TimeoutError(
+                f"{job} is still {job.get_state_display()} after {seconds:g} s; is a worker "
+                f"running that serves the queue {job.queue_name!r}?"
+            )
         is_last = left <= 0
         yield max(0.0, min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE)

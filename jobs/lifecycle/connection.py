@@ -47,7 +47,13 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
     params = {**_KEEPALIVE, **wrapper.get_connection_params()}
     for key in ("cursor_factory", "context", "prepare_threshold", "pool"):
         params.pop(key, None)
-    options = [params.get("options", ""), _BOUNDED, _PINNED if pinned else ""]
+    role = wrapper.settings_dict["OPTIONS"].get("assume_role")
+    options = [
+        params.get("options", ""),
+        f"-c role={role}" if role else "",
+        _BOUNDED,
+        _PINNED if pinned else "",
+    ]
     params["options"] = " ".join(part for part in options if part)
     params["application_name"] = name
     connection = psycopg.connect(**params, autocommit=True)

@@ -9,17 +9,39 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.db import Error, connections
 
-def show_log_on_the_console(stream: Any) -> None:
-    """Show the log of `jobs`, unless the site's own settings say where it goes."""
+from jobs import conf
+
+
+def show_log_on_the_console(stream: Any, verbosity: int) -> None:
+    """Show the log of `jobs`, unless the site's own settings say where it goes.
+
+    With --verbosity 0, what went wrong only.
+    """
     logger = logging.getLogger("jobs")
     if logger.hasHandlers():
         return
+    logger.setLevel(logging.INFO if verbosity else logging.WARNING)
     handler = logging.StreamHandler(stream)
     handler.terminator = ""
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+
+
+def need_tables() -> None:
+    """CommandError when the jobs' database cannot be used, or was not migrated."""
+    alias = conf.settings().database
+    try:
+        with connections[alias].cursor() as cursor:
+            tables = connections[alias].introspection.table_names(cursor)
+    except Error as error:
+        told = str(error).strip()
+        raise CommandError(f"the jobs' database cannot be used: {told}") from error
+    if not {"jobs_job", "jobs_schedule"} <= set(tables):
+        database = "" if alias == "default" else f" --database {alias}"
+        raise CommandError(f"the tables of jobs are not there yet: run manage.py migrate{database}")
 
 
 @contextlib.contextmanager

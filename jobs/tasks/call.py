@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.exceptions import AppRegistryNotReady
 
 from jobs import codec, conf, ids
 from jobs.errors import InvalidTask
@@ -134,7 +136,7 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
         codec.write(
             encoded_call(task, *_arguments(task, call, index), index=index),
             max_bytes=settings.max_argument_bytes,
-            what=f"the arguments of call {index} of {task.name}",
+            what=f"the arguments of {task.name}, calls[{index}],",
         )
         for index, call in enumerate(calls)
     ]
@@ -156,6 +158,11 @@ def get_job(id_: str | UUID) -> Job[Any]:
 
 def checked(task: Task[..., Any]) -> Task[..., Any]:
     """The task with the site's settings, refused where a worker would refuse it."""
+    if not apps.ready:
+        raise AppRegistryNotReady(
+            f"{task.name} was enqueued while the site's apps were still loading: at the import of "
+            "a module, so by each process that starts. Call enqueue in a function."
+        )
     check_allowed(task)
     task = configured(task)
     queues = conf.settings().queues
@@ -175,7 +182,7 @@ def encoded_call(
     index: int | None = None,
 ) -> dict[str, Any]:
     """The call as JSON keeps it; InvalidCall or NotStorable naming the argument."""
-    owner = task.name if index is None else f"call {index} of {task.name}"
+    owner = task.name if index is None else f"{task.name}, calls[{index}]"
     task.check_call(args, kwargs, owner)
     names = task.argument_names
     positional = [
@@ -199,7 +206,7 @@ def _arguments(
     if isinstance(call, Mapping):
         return (), call
     raise TypeError(
-        f"call {index} of {task.name} is a {type(call).__name__}: each call must be a tuple "
+        f"calls[{index}] of {task.name} is of type {type(call).__name__}: each must be a tuple "
         "(positional arguments) or a dict (keywords); one argument alone is (value,)"
     )
 

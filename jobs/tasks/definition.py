@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from jobs.execution import Context
     from jobs.models import Job
 
+_CELERY = ("apply", "apply_async", "delay", "s", "si", "signature")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -128,8 +130,12 @@ class Task(Generic[P, R]):
         try:
             self._signature.bind(*args, **kwargs)
         except TypeError as error:
+            hint = ""
+            if any(f"keyword argument {name!r}" in str(error) for name in USING):
+                hint = "; options go before the call: task(f).using(…).enqueue(…)"
             raise InvalidCall(
-                f"{what or self.name} does not fit {self.func.__name__}{self._signature}: {error}"
+                f"the call of {what or self.name} does not fit "
+                f"{self.func.__name__}{self._signature}: {error}{hint}"
             ) from None
 
     @cached_property
@@ -151,22 +157,33 @@ class Task(Generic[P, R]):
 
     # Options.
 
-    def using(
-        self,
-        *,
-        queue_name: str | None = None,
-        priority: int | None = None,
-        run_after: timedelta | datetime | None = None,
-        max_attempts: int | None = None,
-        max_losses: int | None = None,
-        timeout: timedelta | None = None,
-        expires_after: timedelta | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """A copy with other options, for one call; what is None stays as it is."""
-        said = {name: value for name, value in locals().items() if name in USING}
-        changes = {name: value for name, value in said.items() if value is not None}
-        return replace(self, **changes, given=self.given | changes.keys())
+    if TYPE_CHECKING:
+
+        def using(
+            self,
+            *,
+            queue_name: str | None = None,
+            priority: int | None = None,
+            run_after: timedelta | datetime | None = None,
+            max_attempts: int | None = None,
+            max_losses: int | None = None,
+            timeout: timedelta | None = None,
+            expires_after: timedelta | None = None,
+            metadata: Mapping[str, Any] | None = None,
+        ) -> Self: ...
+
+    else:
+
+        def using(self, **options: Any) -> Self:
+            """A copy with other options, for one call; what is None stays as it is."""
+            check_names(options, USING, "using()")
+            changes = {name: value for name, value in options.items() if value is not None}
+            return replace(self, **changes, given=self.given | changes.keys())
+
+        def __getattr__(self, name: str) -> Any:
+            # What fingers that know Celery type.
+            hint = "; use enqueue(), after using() for options" if name in _CELERY else ""
+            raise AttributeError(f"a Task has no attribute {name!r}{hint}", name=name, obj=self)
 
     def limit_of_attempts(self, of_job: int | None, *, asked_to_retry: bool = False) -> int:
         """How many failures are the last: what the job says, the task, or the default."""

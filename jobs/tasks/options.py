@@ -32,34 +32,69 @@ CONFIGURABLE = (USING - {"run_after", "metadata"}) | {
 }
 
 
+# Where functions live that were typed or started, and not imported.
+_NOT_IMPORTED = (None, "__main__", "django.core.management.commands.shell")
+# What those who come from elsewhere write first.
+_ELSEWHERE = {
+    "autoretry_for": "retry_on",
+    "bind": "takes_context",
+    "countdown": "run_after",
+    "default_retry_delay": "backoff",
+    "delay": "run_after",
+    "eta": "run_after",
+    "expires": "expires_after",
+    "max_retries": "max_attempts",
+    "queue": "queue_name",
+    "reject_on_worker_lost": "max_losses",
+    "acks_late": "max_losses",
+    "retry_backoff": "backoff",
+    "soft_time_limit": "timeout",
+    "throws": "dont_retry_on",
+    "time_limit": "timeout",
+}
+
+
 def check_function(func: Any) -> None:
     """InvalidTask unless a worker could find the function by its name."""
     if not inspect.isfunction(func):
         raise InvalidTask(f"{func!r} cannot be a job: {_why_not(func)}")
     if func.__name__ == "<lambda>":
         raise InvalidTask("a lambda cannot be a job: it has no name to find it by; write a def")
+    if func.__module__ in _NOT_IMPORTED:
+        raise InvalidTask(
+            f"{func.__qualname__} cannot be a job: it was typed into a shell, or lives in the "
+            "script that was started, and a worker can import neither; move it to a module of "
+            "an app"
+        )
     if "<locals>" in func.__qualname__:
         raise InvalidTask(
-            f"{func.__qualname__} cannot be a job: a function inside a function cannot be found "
-            "by name; move it to the module's level and pass what it needs as arguments"
+            f"{func.__module__}: {func.__qualname__} cannot be a job: a function inside a function "
+            "cannot be found by name. Move it to the module's level and pass what it needs as "
+            "arguments; if it is a decorator's wrapper, give it functools.wraps, and put @task "
+            "above the other decorators."
         )
-    if func.__module__ == "__main__":
+    if "." in func.__qualname__ and next(iter(inspect.signature(func).parameters), "") == "self":
         raise InvalidTask(
-            f"{func.__qualname__} cannot be a job: it lives in the script that was started "
-            "(__main__), which a worker cannot import; move it to a module of an app"
+            f"{func.__qualname__} cannot be a job: it is a method, and its object is not kept; "
+            "write a function that gets the object's key"
         )
 
 
 def _why_not(func: Any) -> str:
     if inspect.ismethod(func):
         return "a bound method carries its object; pass the object's key to a function"
+    if isinstance(func, str):
+        return "it is a text; pass the function itself, not its name"
     if inspect.isclass(func):
         return "it is a class; pass a function that uses it"
     if inspect.isbuiltin(func):
         return "it is not written in Python; wrap it in a function of your own"
     if hasattr(func, "func") and hasattr(func, "args"):
         return "a partial has no name; enqueue its function with all arguments"
-    return "only functions defined with def or async def can be"
+    return (
+        "only functions defined with def or async def can be; "
+        "is it what the function returned: enqueue(f(1)) for enqueue(f, 1)?"
+    )
 
 
 def check_options(options: Mapping[str, Any], owner: str) -> None:
@@ -75,7 +110,8 @@ def check_names(names: Iterable[str], allowed: Iterable[str], owner: str) -> Non
     allowed = sorted(allowed)
     for name in names:
         if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
+            known_as = _ELSEWHERE.get(name, name)
+            near = difflib.get_close_matches(known_as, allowed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(allowed)}"
             raise InvalidTask(f"{owner} has no option {name}; {hint}")
 
@@ -87,7 +123,14 @@ def _priority(value: Any) -> str | None:
 
 def _queue_name(value: Any) -> str | None:
     fits = isinstance(value, str) and 0 < len(value) <= 128
-    return None if fits else "it must be a name of 1 to 128 characters"
+    if not fits:
+        return "it must be a name of 1 to 128 characters"
+    # runworker takes several names with commas between them.
+    return (
+        "it must have no commas and no outer blanks"
+        if value != value.strip(" ,") or "," in value
+        else None
+    )
 
 
 def _attempts(value: Any) -> str | None:

@@ -162,8 +162,9 @@ def _split(path: str) -> tuple[str, list[str]]:
     if listed or _is_own(path):
         raise TaskNotFound(f"there is no task {path!r}: no module of that name can be imported")
     raise TaskNotAllowed(
-        f"{path} may not be a job: it is neither a task's name known here, nor part of an "
-        "installed app or of this site, nor in JOBS['ALLOWED_FUNCTIONS']"
+        f"{path} may not be a job. Add its app to INSTALLED_APPS, or '{path}' to "
+        "JOBS['ALLOWED_FUNCTIONS']: it is neither a task's name known here, nor part of an "
+        "installed app or of this site."
     )
 
 

@@ -49,7 +49,8 @@ class Console:
         totals = self._totals(living)
         done = sum(totals.get(name, 0) for name in ("succeeded", "failed", "retried", "cancelled"))
         if done != self._last:
-            self.say(f"{(done - self._last) / passed:,.0f} jobs/s · {_told(totals)}")
+            pace = (done - self._last) / passed
+            self.say(f"{pace:,.{0 if pace >= 10 else 1}f} jobs/s · {_told(totals)}")
         self._last, self._last_at = done, now
 
     def end(self, living: dict[str, int]) -> None:
@@ -63,6 +64,8 @@ class Console:
 
 
 def _told(totals: dict[str, int]) -> str:
-    names = ("succeeded", "failed", "retried", "cancelled", "snoozed", "taken_over")
+    names = (
+        "succeeded", "failed", "retried", "cancelled", "snoozed", "taken_over", "given_back",
+    )  # fmt: skip
     parts = [f"{totals[name]:,} {name.replace('_', ' ')}" for name in names if totals.get(name)]
     return ", ".join(parts) or "no jobs"

@@ -83,6 +83,8 @@ class Dispatcher:
             try:
                 self.connect()
                 wait = self.step()
+                if failures:
+                    logger.warning("runner %s goes on", self._identity.name)
                 failures = 0
             except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
                 failures += 1

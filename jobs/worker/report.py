@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from jobs.lifecycle import Claimed
 from jobs.outcomes import Cancelled, Failed, Outcome, Problem, Retried
@@ -30,14 +31,24 @@ def tell_taken_over(job: Claimed) -> None:
     )
 
 
+def _where(problem: Problem) -> str:
+    """The innermost line of the traceback, its path kept short."""
+    frames = re.findall(r'^  File "(.+)", line (\d+)', problem.traceback, re.M)
+    if not frames:
+        return ""
+    path, line = frames[-1]
+    return f", {'/'.join(path.split('/')[-2:])}:{line}"
+
+
 def _tell(level: int, job: Claimed, what: str, problem: Problem, reason: str) -> None:
     logger.log(
         level,
-        "%s %s: %s: %s (job %s, attempt %s)",
+        "%s %s: %s: %s%s (job %s, attempt %s)",
         job.task,
         what,
         problem.exception_class.rpartition(".")[2],
         problem.message.partition("\n")[0],
+        _where(problem),
         job.id,
         job.attempt,
         extra={"job_id": job.id, "task": job.task, "attempt": job.attempt, "reason": reason},

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import TransactionStatus
 
 from jobs import lifecycle
-from jobs.errors import JobCancelled, JobExpired, JobTimeout
+from jobs.errors import JobCancelled, JobExpired, JobTimeout, TaskNotFound
 from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
 from jobs.lifecycle import Claimed
 from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome
@@ -66,6 +67,8 @@ class Runner:
         signal.signal(signal.SIGTERM, self._on_term)
         # Ctrl-C goes to every process of the terminal; the supervisor decides what it means.
         signal.signal(signal.SIGINT, lambda number, frame: None)
+        # A process that a task forks stops as any other: it must not stop this one instead.
+        os.register_at_fork(after_in_child=_die_as_others_do)
         thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
         thread.start()
         self.slots.serve()
@@ -126,10 +129,18 @@ class Runner:
                 task = self._tasks[job.task] = resolve(job.task)
             except (JobTimeout, JobCancelled):
                 raise
+            except TaskNotFound as error:
+                told = f"{error}; if it is new, restart this worker"
+                return Failed(replace(problem_of(error), message=told))
             except BaseException as error:
                 # Importing its module may raise anything, SystemExit too.
                 return Failed(problem_of(error))
         return task
+
+
+def _die_as_others_do() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tidy_connections() -> None:

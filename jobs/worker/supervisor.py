@@ -285,6 +285,8 @@ class Supervisor:
         except psycopg.Error as error:
             self._disconnect(error)
             raise
+        if self._failures:
+            logger.warning("worker %s is connected again", self._options.name)
         self._failures = 0
         self._connected_at = time.monotonic()
         self._beat_at = 0.0
@@ -372,6 +374,7 @@ class Supervisor:
             if job.charged:
                 logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
         if rescued:
+            self._console.add({"given_back": len(rescued)})
             self._wake_runners()
 
     def _wake_runners(self) -> None:

@@ -27,6 +27,7 @@ ODD = [
     tasks.tells_a_surrogate,
     tasks.forks_and_its_child_exits,
     tasks.forks_in_a_coroutine,
+    tasks.uses_a_pool_of_processes,
     tasks.stops_the_loop,
     tasks.leaves_a_transaction_open,
     tasks.closes_its_connection,
@@ -48,6 +49,7 @@ def test_tasks_that_misbehave_hurt_nobody(start_worker: Start, threads: int) -> 
         *enqueue_many(tasks.async_nap, [(0.01,)] * 20),
     ]
     worker = start_worker("--processes", "1", "--threads", str(threads))
+    runners = worker.until_ready().runners()
     eventually(lambda: unfinished() == 0, within=40)
     innocent += enqueue_many(tasks.asks_the_database, [()] * 20)
     eventually(lambda: unfinished() == 0, within=20)
@@ -61,6 +63,8 @@ def test_tasks_that_misbehave_hurt_nobody(start_worker: Start, threads: int) -> 
     assert jobs[broken.pk].state == "failed"
     assert "SystemExit" in jobs[broken.pk].errors[0].exception_class_path
     assert "starting another" not in worker.output
+    # One life of the one runner, from the first job to the last.
+    assert worker.runners() == runners
     eventually(lambda: not Claim.objects.exists())
     assert worker.stop() == 0
 

@@ -9,7 +9,7 @@ from django.db import Error
 
 from jobs import beat
 from jobs.errors import JobsError
-from jobs.management.console import is_serving, show_log_on_the_console
+from jobs.management.console import is_serving, need_tables, show_log_on_the_console
 from jobs.worker.bell import Bell, Call
 
 
@@ -20,7 +20,8 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        show_log_on_the_console(self.stderr)
+        show_log_on_the_console(self.stderr, options["verbosity"])
+        need_tables()
         bell = Bell()
 
         def sleep(seconds: float) -> bool:
@@ -28,10 +29,13 @@ class Command(BaseCommand):
             return Call.STOP not in calls
 
         try:
-            count = sum(1 for _ in beat.declared())
-            self.stdout.write(f"beat serves {count} declared schedules; stop it with Ctrl-C")
+            if options["verbosity"]:
+                names = ", ".join(sorted(beat.declared()[0])) or "none"
+                self.stdout.write(f"beat serves the declared schedules: {names}")
+                self.stdout.write("Stop it with Ctrl-C or SIGTERM.")
             with is_serving(lambda: bell.ring(Call.STOP)):
                 beat.serve(sleep)
         except (Error, JobsError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write("stopped")
+        if options["verbosity"]:
+            self.stdout.write("stopped")

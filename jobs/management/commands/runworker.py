@@ -11,7 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from jobs import beat, conf
-from jobs.management.console import is_serving, show_log_on_the_console
+from jobs.management.console import is_serving, need_tables, show_log_on_the_console
+from jobs.models import Queue
+from jobs.tasks import registered
 from jobs.worker import Options, Supervisor
 from jobs.worker.bell import Bell, Call
 from jobs.worker.console import Console
@@ -29,7 +31,8 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        settings = conf.settings()
+        # A mistake in JOBS is told by the system checks, which run after this.
+        settings = conf.Settings() if conf.check() else conf.settings()
         parser.add_argument(
             "-Q", "--queues", default="", help="serve only these queues, with commas (default: all)"
         )
@@ -69,9 +72,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **given: Any) -> None:
-        show_log_on_the_console(self.stderr)
+        verbosity = given["verbosity"]
+        show_log_on_the_console(self.stderr, verbosity)
         options = self._options(given)
-        console = Console(lambda line: self.stdout.write(line))
+        need_tables()
+        console = Console(self.stdout.write if verbosity else lambda line: None)
+        for queue_name in sorted({*(options.queues or ())} - known_queues()):
+            console.say(f"No job and no task has named the queue {queue_name!r} yet: a typo?")
         try:
             code = Supervisor(options, console, _serve_beat if options.beat else None).run()
         except (Error, psycopg.Error) as error:
@@ -105,6 +112,13 @@ class Command(BaseCommand):
             burst=given["burst"],
             beat=given["beat"],
         )
+
+
+def known_queues() -> set[str]:
+    """The queues that a task, the settings or a job have named."""
+    rows = Queue.objects.using(conf.settings().database).values_list("name", flat=True)
+    named = {task.queue_name for task in registered().values()}
+    return named | {*(conf.settings().queues or ()), *rows}
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Command(BaseCommand):
             found = re.search(r"/imports/(\d+)/", answer.url)
         if found is None:
             raise CommandError(f"The site refused {file.name}: it must be a .csv file.")
-        self.stdout.write(f"Uploaded {file.name} ({file.stat().st_size:,} bytes): {answer.url}")
+        self.stdout.write(f"Uploaded {file.name} ({file.stat().st_size:,} bytes) through the page")
         return Import.objects.get(pk=found[1])
 
     def _watch(self, upload: Import) -> None:
@@ -104,13 +104,19 @@ class Command(BaseCommand):
             (job, job.errors) for job in jobs.filter(attempt__gt=1, state="succeeded") if job.errors
         ]
         for job, errors in retried:
-            self.stdout.write(f"Retried: {job.task}, attempt {job.attempt}, succeeded.")
-            self.stdout.write(f"         It had failed: {errors[0].message}")
+            self.stdout.write(
+                f"Retried: {job.task}, attempt {job.attempt}, succeeded. The page that it"
+            )
+            self.stdout.write("         fetches is busy at the first request, on purpose:")
+            self.stdout.write(f"         {errors[0].message}")
         if mails:
             self.stdout.write(f"Mail:    {mails[-1]}")
         self.stdout.write(f"Time:    {seconds:.1f} s")
         self.stdout.write("\nTo look at it: `make serve`, then http://127.0.0.1:8000/admin/")
         self.stdout.write("               (user admin, password admin; development only)")
+        self.stdout.write(
+            "The private PostgreSQL stays up for the next command; `make clean` stops it."
+        )
         checks = {
             "some jobs have not succeeded": set(states) == {"succeeded"},
             "lines are missing": upload.done == upload.total,
