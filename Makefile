@@ -20,7 +20,7 @@ test: $(READY) ## Run the tests, on a real PostgreSQL
 check: $(READY) ## Formatting, lint, floors, types, Django's checks, migrations
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/lint-imports --no-cache | tail -n 3
+	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/python -m tests.typing
 	@$(BIN)/python manage.py check --fail-level WARNING

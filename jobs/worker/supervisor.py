@@ -88,7 +88,9 @@ class Supervisor:
         """Until told to stop, or in a burst until nothing is ready; the exit code."""
         connections.close_all()
         self._lifeline, self._lifeline_end = os.pipe()
-        with self._listening_to_signals() as wakeup:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._let_go)
+            wakeup = stack.enter_context(self._listening_to_signals())
             self._connect(patiently=False)
             self._register()
             self._console.begin(self._options)
@@ -406,8 +408,9 @@ class Supervisor:
     def _end(self) -> None:
         for child in self._children.values():
             child.bell.ring(Call.STOP)
-        for pid in list(self._children):
+        for pid, child in list(self._children.items()):
             os.waitpid(pid, 0)
+            child.bell.close()
         try:
             self._connect(patiently=False)
             assert self._control is not None
@@ -421,6 +424,13 @@ class Supervisor:
                 str(error).strip(),
             )
         self._console.end(self._counters())
+
+    def _let_go(self) -> None:
+        for connection in (self._control, self._listener):
+            if connection is not None:
+                connection.close()
+        os.close(self._lifeline)
+        os.close(self._lifeline_end)
 
     def _counters(self) -> dict[str, int]:
         totals: dict[str, int] = {}

@@ -39,6 +39,26 @@ def test_a_burst_runs_what_is_ready_and_ends(start_worker: Start) -> None:
     assert "51 succeeded" in worker.output
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_burst_within_a_test_as_the_docs_have_it_leaves_nothing_behind() -> None:
+    from django.core.management import call_command
+
+    def open_files() -> int:
+        connection.close()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    call_command("runworker", burst=True, processes=1, verbosity=0)
+    before = open_files()
+
+    for number in range(3):
+        job = enqueue(tasks.add, number, b=2)
+        call_command("runworker", burst=True, processes=1, verbosity=0)
+        assert job.wait(timeout=5) == number + 2
+
+    assert open_files() == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_wait_returns_what_the_worker_returned(start_worker: Start) -> None:
     start_worker().until_ready()
 
