@@ -51,10 +51,8 @@ class WorkerProcess:
 
     def runners(self) -> list[int]:
         """The process ids of its children."""
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True
-        )
-        return [int(pid) for pid in listed.stdout.split()]
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
 
     def until_ready(self) -> Self:
         """Wait until its row stands, with its runners in it."""
