@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -234,3 +235,44 @@ def atomic_nap(seconds: float, name: str) -> int:
     user = User.objects.create(username=name)
     time.sleep(seconds)
     return user.pk
+
+
+@task(atomic=True)
+def atomic_and_forks(name: str) -> int:
+    from django.contrib.auth.models import User
+
+    user = User.objects.create(username=name)
+    child = os.fork()
+    if child == 0:
+        raise SystemExit(0)
+    os.waitpid(child, 0)
+    return user.pk
+
+
+@task
+def leaves_an_alarm() -> None:
+    import signal
+
+    def ring(number: int, frame: Any) -> None:
+        raise RuntimeError("an alarm of another job")
+
+    # In a thread slot Python allows no handlers at all.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+@task(queue_name="loop")
+async def blocks_the_loop(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@task(queue_name="loop")
+async def on_the_loop() -> None: ...
+
+
+@task(queue_name="loop")
+async def waits_in_an_orm_thread(seconds: float) -> None:
+    from asgiref.sync import sync_to_async
+
+    await sync_to_async(time.sleep)(seconds)

@@ -179,6 +179,18 @@ def test_whoever_lost_the_claim_writes_nothing(connection: Connection, claim: Cl
     assert not found.later
 
 
+def test_whoever_lost_the_claim_is_told_although_nobody_has_claimed_the_job_since(
+    connection: Connection, claim: Claim_
+) -> None:
+    enqueue(tasks.noop)
+    (zombie,) = claim()
+    lifecycle.give_back(connection, zombie.claim, note="silent", charged=True)
+
+    found = lifecycle.unrecorded(connection, [Ended(zombie, Succeeded())])
+
+    assert [ended.job.id for ended in found.lost] == [zombie.id]
+
+
 def test_a_record_whose_reply_was_lost_is_recognised_as_done(
     connection: Connection, claim: Claim_
 ) -> None:

@@ -262,6 +262,16 @@ def test_interruptions_never_hit_the_next_job(slots: Callable[..., ThreadSlots])
     assert len({ended.job.id for ended in made.done}) == total
 
 
+def test_a_deadline_in_a_thousand_years_ends_no_other() -> None:
+    from datetime import timedelta as duration
+
+    watch, called = Watch(), []
+    watch.arm(duration.max.total_seconds(), lambda: called.append("never"))
+    watch.arm(0.05, lambda: called.append("soon"))
+
+    eventually(lambda: called == ["soon"])
+
+
 def test_a_watch_lets_go_of_what_is_disarmed() -> None:
     watch, called = Watch(), []
     deadlines = [watch.arm(60, lambda: called.append(1)) for _ in range(1000)]
@@ -451,6 +461,31 @@ def test_one_value_that_postgresql_refuses_does_not_sink_its_batch(
     assert states.pop(5) == "failed"
     assert set(states.values()) == {"succeeded"}
     assert "refused to keep" in Job.objects.failed().get().errors[0].message
+
+
+def test_a_log_handler_that_raises_books_nothing_twice(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    import logging
+
+    class Broken(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise ValueError("broken")
+
+    runner = one_runner()
+    runner.dispatcher.demand.ran(0.001, 1000)
+    slow, quick = enqueue(tasks.nap, 1), enqueue(tasks.boom)
+    broken = Broken()
+    logging.getLogger("jobs").addFilter(broken)
+    try:
+        runner.step_until(lambda: Job.objects.get(pk=quick.pk).state == "failed")
+        for _ in range(5):
+            runner.dispatcher.step()
+        assert Job.objects.get(pk=slow.pk).state == "running"
+        assert Claim.objects.exists()
+        runner.step_until(lambda: Job.objects.get(pk=slow.pk).state == "succeeded")
+    finally:
+        logging.getLogger("jobs").removeFilter(broken)
 
 
 def test_a_claim_whose_reply_was_lost_is_given_back(one_runner: Callable[..., OneRunner]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,15 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
     """
     alias = conf.settings().database
     committed: list[bool] = []
+    pid = os.getpid()
     try:
         with transaction.atomic(using=alias):
             # The first hook, so it runs before any of the task's that may raise.
             transaction.on_commit(lambda: committed.append(True), using=alias)
             outcome = execute(task, job, context)
+            if os.getpid() != pid:
+                # The task has forked, and this is its child: the transaction is its parent's.
+                os._exit(0)
             if not isinstance(outcome, Succeeded):
                 transaction.set_rollback(True, using=alias)
                 return outcome

@@ -30,6 +30,8 @@ WITH held AS MATERIALIZED (
     UPDATE jobs_job AS job
     SET state = held.state,
         claimable = held.state = 'queued',
+        -- So that whoever held it reads back that it is not its own any more.
+        claim = NULL,
         run_at = CASE
             WHEN held.state = 'queued' THEN greatest(job.run_at, statement_timestamp())
             ELSE job.run_at

@@ -2,7 +2,7 @@
 
 from .call import aenqueue, aenqueue_many, enqueue, enqueue_many
 from .definition import AsyncTask, Task, as_task, task
-from .registry import registered, resolve
+from .registry import configured, registered, resolve
 
 __all__ = [
     "AsyncTask",
@@ -10,6 +10,7 @@ __all__ = [
     "aenqueue",
     "aenqueue_many",
     "as_task",
+    "configured",
     "enqueue",
     "enqueue_many",
     "registered",

@@ -9,7 +9,7 @@ import psycopg
 
 from jobs import ids, lifecycle
 from jobs.lifecycle import Claimed, Lane
-from jobs.tasks import resolve
+from jobs.tasks import configured, registered, resolve
 
 from . import presence
 from .coroutines import CoroutineSlots
@@ -20,6 +20,8 @@ from .slots import ThreadSlots
 
 Connection = psycopg.Connection[Any]
 
+# All in seconds. A line that stands still for so long is given back: another worker may be idle.
+STANDSTILL = 0.1
 # Beyond this, claiming stops until recording has caught up.
 MOST_UNRECORDED = 10_000
 # A look costs at most a twentieth of the time, and is at most this old, in seconds.
@@ -51,6 +53,8 @@ class Claimer:
         self._queues_noted: set[str] = set()
         self._looked_at = 0.0
         self._look_took = 0.0
+        for queue_name in _async_queues():
+            demand.saw(queue_name, only_async=True)
 
     def wishes(self, connection: Connection, now: float, *, look: bool) -> list[Wish]:
         """One for the thread slots and one for the coroutines, where there is room and work.
@@ -65,6 +69,8 @@ class Claimer:
         age = now - self._looked_at
         if look or age >= max(_LOOK_AGAIN, _LOOK_SHARE * self._look_took):
             self._look(connection)
+            # What came due while it looked counts, too.
+            now = self._looked_at
         due = [lane for lane, due_at in self._lanes.items() if due_at <= now]
         plain, asynchronous = self._demand.split(due)
         wishes = []
@@ -86,6 +92,8 @@ class Claimer:
         threads = target - self._slots.in_hand
         # Half of a large prefetch at a time, for the same reason that one buys by the dozen.
         threads = threads if threads * 2 >= target else 0
+        if self._coroutines.stood_still(time.monotonic()) > STANDSTILL:
+            return threads, 0
         return threads, self._coroutines.count - self._coroutines.in_hand
 
     def _look(self, connection: Connection) -> None:
@@ -145,6 +153,15 @@ class Claimer:
             self._coroutines.add(asynchronous[:room])
             self._recorder.release(asynchronous[room:])
         return len(jobs)
+
+
+def _async_queues() -> set[str]:
+    """Queues whose known tasks are all async: a guess until jobs were seen, so that the first
+    of them does not wait behind a long function."""
+    kinds: dict[str, set[bool]] = {}
+    for task in registered().values():
+        kinds.setdefault(configured(task).queue_name, set()).add(task.is_async)
+    return {queue_name for queue_name, seen in kinds.items() if seen == {True}}
 
 
 def _is_async(task: str) -> bool:

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -39,6 +40,8 @@ class CoroutineSlots:
         tidy_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.count = count
+        # Handed out, and not begun by the loop.
+        self.line: deque[Claimed] = deque()
         self.done: deque[Ended] = deque()
         self.ring: Callable[[], None] | None = None
         self._run = run
@@ -47,6 +50,8 @@ class CoroutineSlots:
         self._tidy_thread = tidy_thread
         self._pid = os.getpid()
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        # When the loop was called for the first job that it has not looked at.
+        self._called_at: float | None = None
         self._handed = 0
         self._ended = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,9 +64,30 @@ class CoroutineSlots:
         return self._handed - self._ended
 
     def add(self, jobs: list[Claimed]) -> None:
+        if not jobs:
+            return
         loop = self._loop or self._start()
         self._handed += len(jobs)
-        loop.call_soon_threadsafe(self._begin, jobs)
+        self.line.extend(jobs)
+        if self._called_at is None:
+            self._called_at = time.monotonic()
+        loop.call_soon_threadsafe(self._begin)
+
+    def take_back(self) -> list[Claimed]:
+        """Empty the line, from its end: what the loop has not begun."""
+        taken = []
+        while True:
+            try:
+                taken.append(self.line.pop())
+            except IndexError:
+                self._handed -= len(taken)
+                return taken
+
+    def stood_still(self, now: float) -> float:
+        """For how many seconds the loop has been called and has not answered: a coroutine
+        that does not give way blocks all."""
+        called_at = self._called_at
+        return 0.0 if called_at is None else now - called_at
 
     def interrupt(self, job_id: str, exception: BaseException) -> None:
         if self._loop is not None:
@@ -82,9 +108,14 @@ class CoroutineSlots:
             except BaseException:
                 logger.exception("a task's exception went through the event loop; it goes on")
 
-    def _begin(self, jobs: list[Claimed]) -> None:
+    def _begin(self) -> None:
         assert self._loop is not None
-        for job in jobs:
+        self._called_at = None
+        while True:
+            try:
+                job = self.line.popleft()
+            except IndexError:
+                return
             # A fresh context for each, with its share of the threads for the ORM.
             fresh = contextvars.Context()
             fresh.run(SyncToAsync.thread_sensitive_context.set, next(self._turns))
@@ -112,16 +143,16 @@ class CoroutineSlots:
         self._running.pop(job.id, None)
         if deadline is not None:
             deadline.cancel()
+        self.done.append(Ended(job, outcome))
+        self._ended += 1
+        ring = self.ring
+        if ring is not None:
+            ring()
         try:
+            # Last: the thread may be busy for another job, and the outcome must not wait.
             await self._tidy()
         except Exception:
             logger.exception("the connections of job %s could not be looked after", job.id)
-        finally:
-            self.done.append(Ended(job, outcome))
-            self._ended += 1
-            ring = self.ring
-            if ring is not None:
-                ring()
 
     async def _tidy(self) -> None:
         """Look after the connections of the job's ORM thread, if it ever had one."""

@@ -24,7 +24,7 @@ from jobs.lifecycle import Claimed, Ended
 from . import presence
 from .bell import Bell, Call
 from .board import Board
-from .claimer import Claimer, Wish
+from .claimer import STANDSTILL, Claimer, Wish
 from .coroutines import CoroutineSlots
 from .demand import Demand
 from .options import Identity, Options
@@ -38,8 +38,6 @@ logger = logging.getLogger("jobs")
 EXIT_ORPHANED = 75
 # All in seconds. While jobs stand in line, outcomes gather so long for one statement.
 _GATHER = 0.005
-# A line that stands still for so long is given back: another worker may be idle.
-_STANDSTILL = 0.1
 # So often it asks whether running jobs are to be cancelled.
 _ASK = 1.0
 
@@ -91,6 +89,9 @@ class Dispatcher:
                 wait = self.mend(error, failures)
             if not self.finished:
                 self._sleep(wait)
+            if self._end_by is not None and time.monotonic() > self._end_by:
+                # Nobody is left to kill this process, and others will take its jobs.
+                os._exit(EXIT_ORPHANED)
         self.leave()
 
     def step(self) -> float:
@@ -109,6 +110,8 @@ class Dispatcher:
                 replies = self._exchange(connection, batch, wishes)
             except Exception as error:
                 self.recorder.put_back(batch)
+                # The claims may have committed all the same: look for them at once.
+                self._swept_at = 0.0
                 if not (batch and lifecycle.is_refused(error)):
                     raise
                 self.recorder.write_apart(connection)
@@ -134,11 +137,11 @@ class Dispatcher:
             self._rest.end()
             self._say_idle(False)
         if self._is_stopping:
-            return self._wait_stopping(now)
+            return self._wait_stopping()
         if self.recorder.has_fresh:
             return _GATHER if self._slots.line else 0.0
         if got or not self._claimer.has_room:
-            return _STANDSTILL if self._slots.line else _ASK
+            return STANDSTILL if self._slots.line or self._coroutines.line else _ASK
         if not self._rest.has_begun:
             self._rest.begin(now)
             if asked:
@@ -149,8 +152,10 @@ class Dispatcher:
     def _wait_empty(self, now: float) -> float:
         """Nothing is due."""
         if self._options.burst and not self.has_work:
-            self.finished = not (self.recorder.has_ended_claims or self._claimer.is_due(now))
-            return _GATHER
+            is_due = self._claimer.is_due(time.monotonic())
+            self.finished = not (self.recorder.has_ended_claims or is_due)
+            # What is due and cannot be had is held by somebody.
+            return self._rest.next_pause()
         if self._rest.wants_to_sleep(now):
             self._say_idle(True)
             self._rest.fall_asleep()
@@ -159,13 +164,10 @@ class Dispatcher:
         next_due = self._claimer.next_due_in(now)
         return pause if next_due is None else min(pause, max(0.001, next_due))
 
-    def _wait_stopping(self, now: float) -> float:
+    def _wait_stopping(self) -> float:
         if not self.has_work:
             self.finished = not self.recorder.has_ended_claims
             return 0.0
-        if self._end_by is not None and now > self._end_by:
-            # Nobody is left to kill this process, and others will take its jobs.
-            os._exit(EXIT_ORPHANED)
         return 0.0 if self.recorder.has_fresh else 0.2
 
     @property
@@ -191,6 +193,8 @@ class Dispatcher:
             # Whatever ended before the bell was set has rung nobody.
             if (self._slots.done and not self._slots.line) or self._coroutines.done:
                 seconds = 0.0
+        if self._end_by is not None:
+            seconds = min(seconds, 0.5)
         calls, orphaned = self._bell.wait(seconds, self._lifeline)
         self._slots.ring = self._coroutines.ring = None
         if Call.WAKE in calls and self._rest.is_asleep:
@@ -210,14 +214,16 @@ class Dispatcher:
     def stop(self) -> None:
         """Claim nothing more, and give back what has not started."""
         self._is_stopping = True
-        self.recorder.release(self._slots.take_back())
+        self.recorder.release(self._slots.take_back() + self._coroutines.take_back())
 
     # Now and then.
 
     def _house_keep(self, connection: psycopg.Connection[Any], now: float) -> None:
-        if self._slots.line and now - self._slots.moved_at > _STANDSTILL:
+        if self._slots.line and now - self._slots.moved_at > STANDSTILL:
             self.demand.stood_still(now - self._slots.moved_at)
             self.recorder.release(self._slots.take_back())
+        if self._coroutines.line and self._coroutines.stood_still(now) > STANDSTILL:
+            self.recorder.release(self._coroutines.take_back())
         self.recorder.write_progress(connection, now)
         claims = self.recorder.open_claims
         if claims and now - self._asked_at > _ASK:

@@ -5,6 +5,7 @@ The rule of this room: an outcome leaves memory only once it is known what its r
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -28,7 +29,7 @@ from jobs.outcomes import (
 from .board import Board
 from .coroutines import CoroutineSlots
 from .demand import MOST_CLAIMED, Demand
-from .report import tell_outcome, tell_taken_over
+from .report import tell_outcome
 from .slots import ThreadSlots
 
 logger = logging.getLogger("jobs")
@@ -46,6 +47,7 @@ _NAMES = {
     Cancelled: "cancelled",
     Snoozed: "snoozed",
     Released: "released",
+    TakenOver: "taken_over",
 }
 
 
@@ -140,24 +142,27 @@ class Recorder:
         self._ended_claims = []
         counts: Counter[str] = Counter()
         seconds, ran = 0.0, 0
+        to_tell: list[Ended] = []
         for ended in batch:
-            job, outcome = ended
+            job = ended.job
             if job.id in later:
                 continue
-            self._close(job)
             if job.id in lost:
-                counts["taken_over"] += 1
-                tell_taken_over(job)
-                continue
-            counts[_NAMES[type(outcome)]] += 1
-            if type(outcome) is not Succeeded:
-                tell_outcome(job, outcome)
+                ended = Ended(job, TakenOver())
+            if type(ended.outcome) is not Succeeded:
+                to_tell.append(ended)
+            counts[_NAMES[type(ended.outcome)]] += 1
+            self._close(job)
             if job.started_at and not job.is_async:
                 seconds += job.finished_at - job.started_at
                 ran += 1
         if ran:
             self._demand.ran(seconds, ran)
         self._board.count(counts, self._slots.busy + self._coroutines.in_hand)
+        # Last, and guarded: a log handler of the site's may raise, and all is booked.
+        for ended in to_tell:
+            with contextlib.suppress(Exception):
+                tell_outcome(ended.job, ended.outcome)
 
     def _unwritten(
         self, connection: Connection, batch: list[Ended], recorded: set[str]
@@ -182,6 +187,8 @@ class Recorder:
     def _close(self, job: Claimed) -> None:
         self._board.end(job.id, job.claim)
         self.cancelled.discard(job.id)
+        if job.claim not in self._open:
+            return
         self._open[job.claim] -= 1
         if self._open[job.claim] <= 0:
             del self._open[job.claim]

@@ -6,7 +6,7 @@ import logging
 import re
 
 from jobs.lifecycle import Claimed
-from jobs.outcomes import Cancelled, Failed, Outcome, Problem, Retried
+from jobs.outcomes import Cancelled, Failed, Outcome, Problem, Retried, TakenOver
 
 logger = logging.getLogger("jobs")
 
@@ -20,15 +20,14 @@ def tell_outcome(job: Claimed, outcome: Outcome) -> None:
             _tell(logging.WARNING, job, again, problem, reason)
         case Cancelled(problem, reason):
             _tell(logging.INFO, job, "cancelled", problem, reason)
-
-
-def tell_taken_over(job: Claimed) -> None:
-    logger.warning(
-        "%s was taken over by another worker; its outcome was not written (job %s, attempt %s)",
-        job.task,
-        job.id,
-        job.attempt,
-    )
+        case TakenOver():
+            logger.warning(
+                "%s was taken over by another worker, and its outcome not written "
+                "(job %s, attempt %s)",
+                job.task,
+                job.id,
+                job.attempt,
+            )
 
 
 def _where(problem: Problem) -> str:

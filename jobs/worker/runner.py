@@ -52,9 +52,7 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
-        self.slots = ThreadSlots(
-            options.threads, self._run, self._new_context, Watch(), tidy_connections
-        )
+        self.slots = ThreadSlots(options.threads, self._run, self._new_context, Watch(), self._tidy)
         self.coroutines = CoroutineSlots(
             options.coroutines, self._arun, self._new_context, tidy_connections
         )
@@ -64,15 +62,27 @@ class Runner:
 
     def run(self) -> None:
         """Run jobs until told to stop; the calling thread is the first slot."""
-        signal.signal(signal.SIGTERM, self._on_term)
-        # Ctrl-C goes to every process of the terminal; the supervisor decides what it means.
-        signal.signal(signal.SIGINT, lambda number, frame: None)
+        self._take_signals()
         # A process that a task forks stops as any other: it must not stop this one instead.
         os.register_at_fork(after_in_child=_die_as_others_do)
         thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
         thread.start()
         self.slots.serve()
         thread.join()
+
+    def _take_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_term)
+        # Ctrl-C goes to every process of the terminal; the supervisor decides what it means.
+        signal.signal(signal.SIGINT, _nothing)
+        self._term = signal.getsignal(signal.SIGTERM)
+
+    def _tidy(self) -> None:
+        """After each job of a thread slot: what it may have left behind in the process."""
+        tidy_connections()
+        if threading.current_thread() is threading.main_thread():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if signal.getsignal(signal.SIGTERM) is not self._term:
+                self._take_signals()
 
     def _dispatch(self) -> None:
         try:
@@ -136,6 +146,10 @@ class Runner:
                 # Importing its module may raise anything, SystemExit too.
                 return Failed(problem_of(error))
         return task
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN, which processes that a task starts would inherit."""
 
 
 def _die_as_others_do() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -23,6 +24,8 @@ from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem
 
 from .watch import Watch
+
+logger = logging.getLogger("jobs")
 
 # Interrupts the main thread's task. Few programs use it, and none for its own sake.
 INTERRUPT = signal.SIGVTALRM
@@ -47,6 +50,8 @@ class Slot:
         # From before a job leaves the line until its outcome stands in `done`, so that no
         # job is ever in neither.
         self.is_busy = False
+        # The last job whose outcome stands in `done`.
+        self.ended: Claimed | None = None
         self._thread = 0
         # Between those who interrupt: a time limit and a cancellation may come together.
         self._interrupting = threading.Lock()
@@ -188,14 +193,27 @@ class ThreadSlots:
     def _work(self, slot: Slot) -> None:
         slot.attach()
         while not self._closed:
-            slot.is_busy = True
+            job = None
             try:
-                job = self.line.popleft()
-            except IndexError:
-                slot.is_busy = False
-                self._rest()
-                continue
-            self._one(slot, job)
+                slot.is_busy = True
+                if self.line:
+                    job = self._next()
+                if job is None:
+                    slot.is_busy = False
+                    self._rest()
+                else:
+                    self._one(slot, job)
+            except Exception as error:
+                # A signal handler that a task has left behind may raise anywhere.
+                logger.exception("slot of process %s: it goes on", self._pid)
+                if job is not None and slot.ended is not job:
+                    self._end(slot, job, untellable(error))
+
+    def _next(self) -> Claimed | None:
+        try:
+            return self.line.popleft()
+        except IndexError:
+            return None
 
     def _rest(self) -> None:
         with self._counting:
@@ -232,6 +250,10 @@ class ThreadSlots:
         if deadline is not None:
             self._watch.disarm(deadline)
         self._tidy()
+        self._end(slot, job, outcome)
+
+    def _end(self, slot: Slot, job: Claimed, outcome: Outcome) -> None:
+        slot.ended = job
         self.done.append(Ended(job, outcome))
         slot.is_busy = False
         ring = self.ring

@@ -81,6 +81,8 @@ class Supervisor:
         self._signals_seen = 0
         self._kill_at: float | None = None
         self._killed = False
+        # A burst has nothing left to do.
+        self._is_done = False
         # How the dead runners died, for the jobs they held; kept until their claims are gone.
         self._deaths: dict[str, tuple[str, Board, bool]] = {}
 
@@ -116,15 +118,29 @@ class Supervisor:
 
     def _is_over(self) -> bool:
         runners = [child for child in self._children.values() if not child.is_beat]
-        if self._options.burst and not runners and not self._restart_at:
-            return True
-        return self._stopping and not self._children
+        to_come = self._restart_at or self._to_start
+        if self._options.burst and not (runners or to_come or self._is_done):
+            # The beat, if there is one, is told to stop as by a signal.
+            self._is_done = True
+            self._tell_to_stop()
+        return self._is_ending and not self._children
+
+    def _tell_to_stop(self) -> None:
+        self._restart_at.clear()
+        self._to_start.clear()
+        self._kill_at = time.monotonic() + self._options.grace_period.total_seconds()
+        for child in self._children.values():
+            child.bell.ring(Call.STOP)
 
     # Signals and waiting.
 
     @property
     def _stopping(self) -> bool:
         return self._signals > 0
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._stopping or self._is_done
 
     @contextlib.contextmanager
     def _listening_to_signals(self) -> Iterator[int]:
@@ -157,12 +173,10 @@ class Supervisor:
         self._signals_seen = self._signals
         if self._signals == 1:
             self._console.stopping(self._options)
-            self._kill_at = time.monotonic() + self._options.grace_period.total_seconds()
-            self._restart_at.clear()
-            for child in self._children.values():
-                child.bell.ring(Call.STOP)
+            self._tell_to_stop()
             self._heartbeat()
         else:
+            self._tell_to_stop()
             self._kill_at = None
             self._kill("told twice to stop")
 
@@ -207,8 +221,7 @@ class Supervisor:
         name = f"{self._options.name}/{number}"
         identity = Identity(self._id, name)
         child = Child(number, 0, Bell(), identity, Board(), time.monotonic(), is_beat)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         child.pid = os.fork()
         if child.pid == 0:
             self._be(child)
@@ -234,9 +247,11 @@ class Supervisor:
         except BaseException:
             logger.exception("a child of worker %s broke", self._options.name)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            try:
+                _flush()
+            finally:
+                # Whatever happens: this is not the supervisor.
+                os._exit(code)
 
     def _reap(self) -> None:
         for pid in list(self._children):
@@ -248,12 +263,12 @@ class Supervisor:
         child.bell.close()
         self._console.add(child.board.counters())
         if child.board.has_left or (child.is_beat and code == 0):
-            if not (self._stopping or self._options.burst):
+            if not (self._is_ending or self._options.burst):
                 self._restart_at[child.number] = time.monotonic()
             return
         how = _how_it_died(code)
         what = "beat" if child.is_beat else f"runner {child.identity.name}"
-        if not self._stopping:
+        if not self._is_ending:
             logger.error("%s (process %s) %s; starting another", what, child.pid, how)
             soon = time.monotonic() - child.started_at < _RESTART_PAUSE
             self._restart_at[child.number] = time.monotonic() + (_RESTART_PAUSE if soon else 0.0)
@@ -266,6 +281,8 @@ class Supervisor:
 
     def _start_again(self) -> None:
         now = time.monotonic()
+        if self._is_ending:
+            return
         for number, moment in list(self._restart_at.items()):
             if moment <= now:
                 del self._restart_at[number]
@@ -311,7 +328,7 @@ class Supervisor:
         self._id = ids.uuid7()
         presence.register(self._control, self._id, self._options, [])
         self._registered = True
-        if not self._stopping:
+        if not self._is_ending:
             self._restart_at |= dict.fromkeys(self._to_start, 0.0)
         self._to_start.clear()
 
@@ -406,15 +423,9 @@ class Supervisor:
     # The end.
 
     def _end(self) -> None:
-        for child in self._children.values():
-            child.bell.ring(Call.STOP)
-        for pid, child in list(self._children.items()):
-            os.waitpid(pid, 0)
-            child.bell.close()
         try:
             self._connect(patiently=False)
             assert self._control is not None
-            self._children.clear()
             self._rescue()
             presence.leave(self._control, self._id)
         except psycopg.Error as error:
@@ -438,6 +449,13 @@ class Supervisor:
             for name, count in child.board.counters().items():
                 totals[name] = totals.get(name, 0) + count
         return totals
+
+
+def _flush() -> None:
+    """What is buffered would be written by each child again."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _how_it_died(code: int) -> str:

@@ -41,8 +41,9 @@ class Watch:
             deadline = Deadline(time.monotonic() + seconds, next(self._numbers), call_back)
             heapq.heappush(self._deadlines, deadline)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="watch", daemon=True)
+                thread.start()
+                self._thread = thread
             elif self._deadlines[0] is deadline:
                 self._changed.notify()
             return deadline
@@ -62,7 +63,8 @@ class Watch:
             with self._changed:
                 while not self._deadlines or self._deadlines[0].at > time.monotonic():
                     left = self._deadlines[0].at - time.monotonic() if self._deadlines else None
-                    self._changed.wait(left)
+                    # A wait for centuries is an OverflowError.
+                    self._changed.wait(left if left is None else min(left, 3600.0))
                 call_back = heapq.heappop(self._deadlines).call_back
             if call_back is not None:
                 call_back()

@@ -29,6 +29,7 @@ ODD = [
     tasks.forks_in_a_coroutine,
     tasks.uses_a_pool_of_processes,
     tasks.stops_the_loop,
+    tasks.leaves_an_alarm,
     tasks.leaves_a_transaction_open,
     tasks.closes_its_connection,
 ]
@@ -131,3 +132,47 @@ def test_an_atomic_task_waits_for_its_row(start_worker: Start) -> None:
     assert isinstance(job.wait(timeout=10), int)
     job.refresh()
     assert (job.state, job.attempt) == ("succeeded", 1)
+
+
+def test_an_atomic_task_that_forks_commits_its_work_with_its_finish(start_worker: Start) -> None:
+    from django.contrib.auth.models import User
+
+    job = enqueue(tasks.atomic_and_forks, "ada")
+    start_worker("--processes", "1")
+
+    assert job.wait(timeout=15) == User.objects.get(username="ada").pk
+
+
+def test_a_blocked_loop_gives_back_what_it_has_not_begun(start_worker: Start) -> None:
+    enqueue(tasks.blocks_the_loop, 8)
+    first = start_worker("--processes", "1").until_ready()
+    eventually(lambda: Job.objects.filter(state="running").exists())
+    enqueue_many(tasks.on_the_loop, [()] * 50)
+    time.sleep(0.5)
+    start_worker("--processes", "1")
+
+    eventually(lambda: Job.objects.filter(state="succeeded").count() == 50, within=6)
+    assert first.process.poll() is None
+
+
+def test_an_outcome_does_not_wait_for_a_thread_that_another_job_holds(start_worker: Start) -> None:
+    start_worker("--processes", "1").until_ready()
+    held = enqueue(tasks.waits_in_an_orm_thread, 6)
+    eventually(lambda: Job.objects.get(pk=held.pk).state == "running")
+
+    enqueue_many(tasks.on_the_loop, [()] * 40)
+
+    eventually(lambda: Job.objects.filter(state="succeeded").count() == 40, within=4)
+
+
+def test_async_jobs_of_a_queue_of_their_own_do_not_wait_for_a_long_function(
+    start_worker: Start,
+) -> None:
+    long = enqueue(tasks.nap, 6)
+    start_worker("--processes", "1").until_ready()
+    eventually(lambda: Job.objects.get(pk=long.pk).state == "running")
+
+    enqueue(tasks.on_the_loop).wait(timeout=3)
+
+    long.refresh()
+    assert long.state == "running"

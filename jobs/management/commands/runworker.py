@@ -21,6 +21,8 @@ from jobs.worker.options import cores, default_name
 
 # It stands on each job, with the runner's number behind it.
 LONGEST_NAME = 100
+# Of a kind, in one process: the board has room for so many, and for what waits to be recorded.
+MOST_SLOTS = 2_000
 
 
 class Command(BaseCommand):
@@ -91,6 +93,8 @@ class Command(BaseCommand):
         for name in ("processes", "threads", "coroutines"):
             if given[name] < 1:
                 raise CommandError(f"--{name} must be at least 1")
+            if given[name] > MOST_SLOTS:
+                raise CommandError(f"--{name} must be at most {MOST_SLOTS}")
         if len(given["name"]) > LONGEST_NAME:
             raise CommandError(f"--name must be at most {LONGEST_NAME} characters")
         queues = _names(given["queues"])
