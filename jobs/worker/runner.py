@@ -34,6 +34,10 @@ from .watch import Watch
 
 logger = logging.getLogger("jobs")
 
+_stop_alarm = signal.setitimer
+# After so many jobs it is seen whether one has taken the handler of SIGTERM.
+_ASK_AFTER = 64
+
 # The dispatcher broke: a mistake of ours, which a new process may survive.
 EXIT_BROKEN = 70
 
@@ -52,7 +56,9 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
-        self.slots = ThreadSlots(options.threads, self._run, self._new_context, Watch(), self._tidy)
+        self._ran = 0
+        tidy = self._tidy_process if options.threads == 1 else tidy_connections
+        self.slots = ThreadSlots(options.threads, self._run, self._new_context, Watch(), tidy)
         self.coroutines = CoroutineSlots(
             options.coroutines, self._arun, self._new_context, tidy_connections
         )
@@ -76,13 +82,14 @@ class Runner:
         signal.signal(signal.SIGINT, _nothing)
         self._term = signal.getsignal(signal.SIGTERM)
 
-    def _tidy(self) -> None:
-        """After each job of a thread slot: what it may have left behind in the process."""
+    def _tidy_process(self) -> None:
+        """After each job in the main thread: an alarm that it may have left behind."""
         tidy_connections()
-        if threading.current_thread() is threading.main_thread():
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if signal.getsignal(signal.SIGTERM) is not self._term:
-                self._take_signals()
+        _stop_alarm(signal.ITIMER_REAL, 0)
+        self._ran += 1
+        # Asking for a handler costs more than a short job does.
+        if self._ran % _ASK_AFTER == 0 and signal.getsignal(signal.SIGTERM) is not self._term:
+            self._take_signals()
 
     def _dispatch(self) -> None:
         try:
