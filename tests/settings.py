@@ -16,6 +16,8 @@ if "JOBS_TEST_DATABASE" in os.environ:
 if "JOBS_TEST_HEARTBEAT" in os.environ:
     JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
     JOBS["HEARTBEAT_TIMEOUT"] = 5 * JOBS["HEARTBEAT_INTERVAL"]
+if "JOBS_TEST_POLL" in os.environ:
+    JOBS["POLL_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_POLL"]))
 if "JOBS_TEST_EVERY_SECOND" in os.environ:
     JOBS["SCHEDULES"] = {
         "each second": {"task": "tests.tasks.noop", "schedule": timedelta(seconds=1)}

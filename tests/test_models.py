@@ -1,14 +1,15 @@
 """What the database itself refuses, and the querysets in words."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from jobs import enqueue, ids
-from jobs.models import FINAL, Job, State
+from jobs.models import FINAL, Job, State, Statistic, Unique
 from tests import tasks
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +35,27 @@ def test_the_database_refuses_a_job_that_contradicts_itself(columns: dict[str, A
 
     with pytest.raises(IntegrityError), transaction.atomic():
         Job.objects.filter(pk=job.pk).update(**columns)
+
+
+def test_a_unique_key_is_held_once() -> None:
+    Unique.objects.create(key="import 7", job_id=ids.uuid7())
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Unique.objects.create(key="import 7", job_id=ids.uuid7())
+
+
+@pytest.mark.parametrize("runner", [None, ids.uuid7()])
+def test_a_minute_has_one_row_of_a_runner_and_one_of_all(runner: UUID | None) -> None:
+    minute = datetime(2026, 1, 1, tzinfo=UTC)
+    row = {"minute": minute, "queue_name": "default", "task": "t", "runner": runner}
+    kept = Statistic.objects.create(**row)
+    kept.refresh_from_db()
+
+    assert (kept.succeeded, kept.ran_for) == (0, timedelta(0))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Statistic.objects.create(**row)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Statistic.objects.update(failed=-1)
 
 
 def test_an_insert_from_plain_sql_needs_the_task_only() -> None:

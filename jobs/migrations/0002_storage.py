@@ -32,6 +32,9 @@ ALTER TABLE {table} SET (
 """
 
 
+_SMALL_TABLES = ("jobs_claim", "jobs_worker", "jobs_schedule", "jobs_statistic", "jobs_unique")
+
+
 class Migration(migrations.Migration):
     dependencies = [("jobs", "0001_initial")]
 
@@ -39,6 +42,12 @@ class Migration(migrations.Migration):
         migrations.RunSQL(_JOB, "ALTER TABLE jobs_job RESET (fillfactor)"),
         *(
             migrations.RunSQL(_SMALL.format(table=table), f"ALTER TABLE {table} RESET (fillfactor)")
-            for table in ("jobs_claim", "jobs_worker", "jobs_schedule")
+            for table in (
+                "jobs_claim",
+                "jobs_worker",
+                "jobs_schedule",
+                "jobs_statistic",
+                "jobs_unique",
+            )
         ),
     ]

@@ -7,6 +7,8 @@ from .progress import Progress
 from .queue import Queue
 from .schedule import Schedule
 from .states import FINAL, AttemptOutcome, State
+from .statistic import Statistic
+from .unique import Unique
 from .worker import Worker
 
 __all__ = [
@@ -20,5 +22,7 @@ __all__ = [
     "Queue",
     "Schedule",
     "State",
+    "Statistic",
+    "Unique",
     "Worker",
 ]

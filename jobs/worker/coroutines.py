@@ -19,7 +19,7 @@ from jobs.execution import Context
 from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import Outcome
 
-from .slots import NewContext, too_long, untellable
+from .slots import NewContext, emptied, too_long, untellable
 
 logger = logging.getLogger("jobs")
 
@@ -75,13 +75,9 @@ class CoroutineSlots:
 
     def take_back(self) -> list[Claimed]:
         """Empty the line, from its end: what the loop has not begun."""
-        taken = []
-        while True:
-            try:
-                taken.append(self.line.pop())
-            except IndexError:
-                self._handed -= len(taken)
-                return taken
+        taken = emptied(self.line)
+        self._handed -= len(taken)
+        return taken
 
     def stood_still(self, now: float) -> float:
         """For how many seconds the loop has been called and has not answered: a coroutine

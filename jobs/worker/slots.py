@@ -155,12 +155,7 @@ class ThreadSlots:
 
     def take_back(self) -> list[Claimed]:
         """Empty the line, from its end."""
-        taken = []
-        while True:
-            try:
-                taken.append(self.line.pop())
-            except IndexError:
-                return taken
+        return emptied(self.line)
 
     def serve(self) -> None:
         """Run jobs until closed. Called in the main thread."""
@@ -261,6 +256,16 @@ class ThreadSlots:
             len(self.line) <= self.ring_below or len(self.done) >= self.ring_above
         ):
             ring()
+
+
+def emptied(line: deque[Claimed]) -> list[Claimed]:
+    """What stood in the line, taken one by one from its end: each by nobody else, too."""
+    taken = []
+    while True:
+        try:
+            taken.append(line.pop())
+        except IndexError:
+            return taken
 
 
 def too_long(job: Claimed) -> JobTimeout:

@@ -147,8 +147,9 @@ def test_a_blocked_loop_gives_back_what_it_has_not_begun(start_worker: Start) ->
     enqueue(tasks.blocks_the_loop, 8)
     first = start_worker("--processes", "1").until_ready()
     eventually(lambda: Job.objects.filter(state="running").exists())
-    enqueue_many(tasks.on_the_loop, [()] * 50)
-    time.sleep(0.5)
+    made = enqueue_many(tasks.on_the_loop, [()] * 50)
+    # The first worker has them, in a line that does not move; or has given them back already.
+    eventually(lambda: Job.objects.filter(pk__in=made, attempt__gt=0).exists())
     start_worker("--processes", "1")
 
     eventually(lambda: Job.objects.filter(state="succeeded").count() == 50, within=6)
