@@ -237,6 +237,9 @@ def test_a_time_limit_interrupts_a_thread(slots: Callable[..., ThreadSlots]) -> 
     assert made.done[0].outcome.reason == "timeout"
 
 
+# Python itself swallows, and tells, one that arrives inside of a weak reference's callback. That
+# is an interruption lost, which docs/running.md owns up to; it is no next job that was hit.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interruptions_never_hit_the_next_job(slots: Callable[..., ThreadSlots]) -> None:
     """Thousands of short jobs, each interrupted at about the moment that it ends."""
     hit: list[str] = []
