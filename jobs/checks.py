@@ -40,6 +40,16 @@ def _database() -> Iterator[CheckMessage]:
             hint="Set DATABASES, or JOBS['DATABASE'] to the alias of a PostgreSQL database.",
             id="jobs.E003",
         )
+    elif (
+        connections.settings[alias].get("DISABLE_SERVER_SIDE_CURSORS")
+        and not conf.settings().transaction_pooling
+    ):
+        yield Warning(
+            f"The database {alias!r} has DISABLE_SERVER_SIDE_CURSORS, as behind PgBouncer in "
+            "transaction mode, where workers cannot LISTEN nor keep options in a session.",
+            hint="Set JOBS['TRANSACTION_POOLING'] = True where that is so.",
+            id="jobs.W003",
+        )
 
 
 def _time_zone() -> Iterator[CheckMessage]:

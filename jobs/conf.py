@@ -108,6 +108,12 @@ class Settings:
     listen: bool = _setting(
         True, _SWITCH, "Use LISTEN and NOTIFY to wake idle workers; False polls only."
     )
+    transaction_pooling: bool = _setting(
+        False,
+        _SWITCH,
+        "The database is behind PgBouncer in transaction mode: nothing is kept in a session, "
+        "and idle workers poll.",
+    )
     processes: int | None = _setting(
         None, _OPTIONAL_COUNT, "Runner processes of a worker; None: one per core."
     )
@@ -126,6 +132,8 @@ def settings() -> Settings:
         key.lower(): tuple(value) if isinstance(value, list) else value
         for key, value in raw.items()
     }
+    if given.get("transaction_pooling"):
+        given["listen"] = False
     return Settings(**given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 from uuid import UUID
 
@@ -18,18 +19,22 @@ def uuid7() -> UUID:
     watermark, since clocks differ and transactions commit late. It asks the system for
     randomness each time and keeps no state, so forked processes never repeat one another.
     """
-    return _build(time.time_ns(), os.urandom(8))
+    return uuid7s(1)[0]
 
 
 def uuid7s(count: int) -> list[UUID]:
     """`count` ids in ascending order, with one call for randomness."""
-    start, noise = time.time_ns(), os.urandom(8 * count)
+    start = time.time_ns()
+    noise = struct.unpack(f"!{count}Q", os.urandom(8 * count))
     # 245 ns is one step of the twelve fraction bits: each id gets a step of its own.
-    return [_build(start + 245 * i, noise[8 * i : 8 * i + 8]) for i in range(count)]
-
-
-def _build(nanoseconds: int, noise: bytes) -> UUID:
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
-    fraction = (rest << 12) // 1_000_000
-    random = int.from_bytes(noise) & _RANDOM_BITS
-    return UUID(int=milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | random)
+    moments = range(start, start + 245 * count, 245)
+    return [
+        UUID(
+            int=moment // 1_000_000 << 80
+            | _VERSION
+            | ((moment % 1_000_000 << 12) // 1_000_000) << 64
+            | _VARIANT
+            | random & _RANDOM_BITS
+        )
+        for moment, random in zip(moments, noise, strict=True)
+    ]

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from jobs import ids, lifecycle
-from jobs.lifecycle import Claimed, Lane
+from jobs.lifecycle import START, Brought, Claimed, Lane, Place
 from jobs.worker import Options, presence
 from tests.workers import WorkerProcess
 
@@ -29,24 +29,43 @@ def connection(connect: Callable[[], psycopg.Connection[Any]]) -> psycopg.Connec
 
 
 @pytest.fixture
-def claim(connection: psycopg.Connection[Any]) -> Callable[..., list[Claimed]]:
-    """Claim as a runner does: claim(limit=1)."""
+def claim_from(connection: psycopg.Connection[Any]) -> Callable[..., Brought]:
+    """Claim as a runner does, from marks on: claim_from({lane: place}, limit)."""
     worker_id = ids.uuid7()
     presence.register(connection, worker_id, Options(name="test"), [])
 
     def claim(
-        limit: int = 1, *, on: psycopg.Connection[Any] | None = None, runner: UUID | None = None
-    ) -> list[Claimed]:
-        lanes = list(lifecycle.look(on or connection)) or [Lane("default", 0)]
-        return lifecycle.claim(
+        marks: dict[Lane, Place],
+        limit: int = 1,
+        *,
+        on: psycopg.Connection[Any] | None = None,
+        runner: UUID | None = None,
+    ) -> Brought:
+        reply = lifecycle.claim(
             on or connection,
-            lanes,
+            marks,
             limit,
             claim_id=ids.uuid7(),
             worker="test/1",
             worker_id=worker_id,
             runner=runner or ids.uuid7(),
-        ).jobs()
+        )
+        return reply.read()
+
+    return claim
+
+
+@pytest.fixture
+def claim(
+    connection: psycopg.Connection[Any], claim_from: Callable[..., Brought]
+) -> Callable[..., list[Claimed]]:
+    """Claim whatever is due: claim(limit=1)."""
+
+    def claim(
+        limit: int = 1, *, on: psycopg.Connection[Any] | None = None, runner: UUID | None = None
+    ) -> list[Claimed]:
+        lanes = list(lifecycle.look(on or connection).first) or [Lane("default", 0)]
+        return claim_from(dict.fromkeys(lanes, START), limit, on=on, runner=runner).jobs
 
     return claim
 

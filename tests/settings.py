@@ -16,6 +16,17 @@ if "JOBS_TEST_DATABASE" in os.environ:
 if "JOBS_TEST_HEARTBEAT" in os.environ:
     JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
     JOBS["HEARTBEAT_TIMEOUT"] = 5 * JOBS["HEARTBEAT_INTERVAL"]
+if "JOBS_TEST_PGBOUNCER" in os.environ:
+    DATABASES["default"] |= {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": "127.0.0.1",
+        "PORT": os.environ["JOBS_TEST_PGBOUNCER"],
+        "USER": "anybody",
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    }
+    JOBS["TRANSACTION_POOLING"] = True
+if "JOBS_TEST_POOL" in os.environ:
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}}
 if "JOBS_TEST_POLL" in os.environ:
     JOBS["POLL_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_POLL"]))
 if "JOBS_TEST_EVERY_SECOND" in os.environ:

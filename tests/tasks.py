@@ -43,6 +43,14 @@ def nap(seconds: float) -> float:
 
 
 @task
+def holds_the_interpreter(seconds: int) -> None:
+    """As a long computation in C does: no other thread of the process runs meanwhile."""
+    import ctypes
+
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+@task
 async def async_nap(seconds: float) -> float:
     await asyncio.sleep(seconds)
     return seconds
@@ -115,6 +123,13 @@ def naps_in_small_bites(seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+@task
+def says_that_it_started(path: str, seconds: float) -> None:
+    """A claimed job is not a started one, and only that is charged with a loss."""
+    with open(path, "a"):  # noqa: PTH123
+        time.sleep(seconds)
 
 
 @task
@@ -208,6 +223,15 @@ def asks_the_database() -> int:
     from django.contrib.auth.models import User
 
     return User.objects.count()
+
+
+@task
+def asks_for(number: int) -> int:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::int, pg_sleep(0.001)", [number])
+        return int(cursor.fetchone()[0])
 
 
 @task

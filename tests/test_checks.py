@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.checks import CheckMessage
@@ -100,3 +101,10 @@ def test_retries_with_one_attempt_are_a_warning(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(registry._by_name, "tests.tasks.noop", odd)
 
     assert [message.id for message in told()] == ["jobs.W001"]
+
+
+def test_a_database_behind_a_pooler_is_warned_of_until_jobs_is_told() -> None:
+    behind = {"default": {**connections.settings["default"], "DISABLE_SERVER_SIDE_CURSORS": True}}
+    with mock.patch.object(connections, "settings", behind):
+        assert [message.id for message in told()] == ["jobs.W003"]
+        assert told(TRANSACTION_POOLING=True) == []

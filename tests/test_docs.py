@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import load_command_class
+from django.db import connection
 
 from jobs import conf
-from jobs.models import State
+from jobs.models import Job, State
 from jobs.tasks import registry
 from jobs.tasks.definition import Task
 from jobs.tasks.options import USING
@@ -48,6 +49,28 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
 ) -> None:
     for number, code in enumerate(snippets(page), 1):
         exec(compile(code, f"{page.name}, snippet {number}", "exec"), module.__dict__)
+
+
+@pytest.mark.django_db
+def test_jobs_come_from_sql_and_from_triggers_as_the_tasks_page_has_it(
+    django_user_model: Any,
+) -> None:
+    text = (ROOT / "docs/tasks.md").read_text()
+    blocks = re.findall(r"^```sql\n(.*?)^```", text, re.M | re.S)
+    with connection.cursor() as cursor:
+        for block in blocks:
+            # Its percent signs, if any, are SQL's own.
+            cursor.execute(block, None)
+    user = django_user_model.objects.create(username="ada")
+
+    greeting = Job.objects.get(task="shop.tasks.greet")
+    mail = Job.objects.get(queue_name="mail")
+    plain = Job.objects.get(task="shop.tasks.send_receipt", queue_name="default")
+    assert (len(blocks), Job.objects.count()) == (3, 3)
+    assert (plain.args, plain.state) == ([42], "queued")
+    assert (mail.queue_name, mail.priority, mail.kwargs) == ("mail", 5, {"copy": True})
+    assert mail in Job.objects.scheduled()
+    assert greeting.args == [user.pk]
 
 
 def test_enough_pages_have_snippets() -> None:

@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
+from django.db import IntegrityError, transaction
+from django.db import connection as django
 from django.db.models.functions import Now
+from django.db.transaction import TransactionManagementError
+from django.test.utils import CaptureQueriesContext
 
 from jobs import enqueue, enqueue_many, ids, lifecycle
 from jobs.errors import InvalidTransition
-from jobs.lifecycle import Claimed, Ended, Lane
+from jobs.lifecycle import START, Claimed, Ended, Lane, Place
 from jobs.models import Attempt, Claim, Job, State, Worker
 from jobs.outcomes import (
     Cancelled,
@@ -31,6 +36,86 @@ PROBLEM = Problem("builtins.ValueError", "boom", "Traceback …")
 def record(connection: Connection, job: Claimed, outcome: Any) -> set[str]:
     job.started_at, job.finished_at = job.now() - 1, job.now()
     return lifecycle.record(connection, [Ended(job, outcome)]).recorded()
+
+
+def prepared_inserts() -> int:
+    with django.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements "
+            "WHERE statement LIKE '%INSERT INTO jobs_job%'"
+        )
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_prepares_its_inserts_once_it_has_seen_a_few() -> None:
+    django.close()
+    made = [enqueue(tasks.add, i) for i in range(5)]
+    assert prepared_inserts() == 0
+    with transaction.atomic():
+        made += [enqueue(tasks.add, i) for i in range(5, 10)]
+
+    assert prepared_inserts() == 1
+    assert [Job.objects.get(pk=job.pk).args for job in made] == [[i] for i in range(10)]
+    for job in (made[0], made[-1]):
+        kept = Job.objects.get(pk=job.pk)
+        assert (job.run_at, job.enqueued_at) == (kept.run_at, kept.enqueued_at)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_insert_survives_that_somebody_discards_what_is_prepared() -> None:
+    for _ in range(7):
+        enqueue(tasks.noop)
+    with django.cursor() as cursor:
+        cursor.execute("DISCARD ALL")
+
+    for _ in range(3):
+        enqueue(tasks.noop)
+
+    assert Job.objects.count() == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cursor_that_somebody_has_replaced_is_used() -> None:
+    for _ in range(7):
+        enqueue(tasks.noop)
+    replaced = mock.patch.object(django, "cursor", side_effect=AssertionError("no queries here"))
+    with replaced, pytest.raises(AssertionError, match="no queries here"):
+        enqueue(tasks.noop)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_behind_a_pooler_no_insert_is_prepared(settings: Any) -> None:
+    django.close()
+    with mock.patch.dict(django.settings_dict, DISABLE_SERVER_SIDE_CURSORS=True):
+        for _ in range(10):
+            enqueue(tasks.noop)
+    settings.JOBS = {"TRANSACTION_POOLING": True}
+    for _ in range(10):
+        enqueue(tasks.noop)
+
+    assert prepared_inserts() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_prepared_insert_behaves_as_any_query_of_django() -> None:
+    for _ in range(6):
+        job = enqueue(tasks.noop)
+    assert django.queries == []
+    with CaptureQueriesContext(django) as captured:
+        enqueue(tasks.noop)
+    with (
+        mock.patch("jobs.ids.uuid7", return_value=job.pk),
+        pytest.raises(IntegrityError, match="jobs_job_pkey"),
+    ):
+        enqueue(tasks.noop)
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(TransactionManagementError):
+            enqueue(tasks.noop)
+
+    assert len(captured) == 1
+    assert Job.objects.count() == 7
 
 
 def test_a_claim_takes_priority_first_then_the_longest_due(claim: Claim_) -> None:
@@ -79,17 +164,47 @@ def test_a_queue_that_is_paused_between_look_and_claim_is_not_claimed(
     connection: Connection,
 ) -> None:
     enqueue(tasks.noop)
-    lanes = list(lifecycle.look(connection))
+    lanes = list(lifecycle.look(connection).first)
     lifecycle.pause("default")
 
     reply = lifecycle.claim(
-        connection, lanes, 1, claim_id=ids.uuid7(), worker="w", worker_id=ids.uuid7(),
-        runner=ids.uuid7(),
+        connection, dict.fromkeys(lanes, START), 1, claim_id=ids.uuid7(), worker="w",
+        worker_id=ids.uuid7(), runner=ids.uuid7(),
     )  # fmt: skip
 
     assert lanes == [Lane("default", 0)]
-    assert reply.jobs() == []
+    assert reply.read().jobs == []
     assert not Claim.objects.exists()
+
+
+def test_a_claim_starts_at_its_mark_and_tells_how_far_it_came(
+    connection: Connection, claim_from: Callable[..., lifecycle.Brought]
+) -> None:
+    first, second, third = enqueue_many(tasks.noop, [()] * 3)
+    (lane,) = lifecycle.look(connection).first
+    start = lifecycle.look(connection).first[lane]
+
+    # All three have one moment, exactly: the id decides.
+    brought = claim_from({lane: Place(start.run_at, str(second))}, 1)
+
+    assert start.id == str(first)
+    assert [job.id for job in brought.jobs] == [str(second)]
+    assert brought.reached == {lane: Place(start.run_at, str(second))}
+    assert [job.id for job in claim_from(brought.reached, 5).jobs] == [str(third)]
+
+
+def test_a_glance_sees_what_came_since_a_moment(connection: Connection) -> None:
+    enqueue(tasks.noop)
+    Job.objects.update(run_at=Now() - timedelta(minutes=1))
+    late = enqueue(tasks.noop)
+    lane = Lane("default", 0)
+    now = lifecycle.look(connection).at
+
+    assert lifecycle.glance(connection, {lane: now - 5}).first[lane].id == str(late.pk)
+    assert lifecycle.glance(connection, {lane: now + 5}).first == {}
+    assert lifecycle.glance(connection, {Lane("default", 1): 0.0}).first == {}
+    lifecycle.pause("default")
+    assert lifecycle.glance(connection, {lane: now - 5}).first == {}
 
 
 def test_success_keeps_result_and_times(connection: Connection, claim: Claim_) -> None:

@@ -9,8 +9,9 @@ import pytest
 from django.db import connection as django
 
 from jobs import enqueue_many, ids, lifecycle
-from jobs.lifecycle import Claimed, Ended
+from jobs.lifecycle import START, Brought, Claimed, Ended, Place
 from jobs.lifecycle.statements import statement
+from jobs.models import Worker
 from jobs.outcomes import Succeeded
 from tests import tasks
 
@@ -77,19 +78,62 @@ def test_four_of_five_finishes_are_heap_only(
     assert (after[1] - before[1]) / 3000 >= 0.8
 
 
-def plan_of_claim(connection: psycopg.Connection[Any], limit: int, mode: str) -> Any:
-    connection.execute(f"SET plan_cache_mode = {mode}")
-    cursor = connection.execute(
-        "EXPLAIN (FORMAT JSON) " + statement("claim"),  # type: ignore[operator]
-        {
+def parameters(limit: int) -> dict[str, dict[str, Any]]:
+    """The statements of the hot path, each with what it is given."""
+    many = [ids.uuid7() for _ in range(limit)]
+    return {
+        "claim": {
             "queues": ["default"],
             "priorities": [0],
+            "marks": "{0}",
+            "ids": [START.id],
             "limit": limit,
             "claim": ids.uuid7(),
             "worker": "w",
             "worker_id": ids.uuid7(),
             "runner": ids.uuid7(),
         },
+        "look": {},
+        "glance": {"queues": ["default"], "priorities": [0], "since": "{0}"},
+        "succeed": {
+            "ids": many,
+            "claims": many,
+            "results": [None] * limit,
+            "started": [0] * limit,
+            "finished": [0] * limit,
+        },
+        "settle": {
+            "ids": many,
+            "claims": many,
+            **{name: ["queued"] * limit for name in ("states", "reasons", "outcomes")},
+            **{name: [0.0] * limit for name in ("delays", "started", "finished")},
+            **{name: [""] * limit for name in ("exceptions", "messages", "tracebacks")},
+            "failed": [0] * limit,
+            "notify": True,
+        },
+        "progress": {
+            "ids": many,
+            "claims": many,
+            "done": [0.0] * limit,
+            "total": [0.0] * limit,
+            "messages": [""] * limit,
+        },
+        "rescue": {
+            "claim": many[0],
+            "note": "",
+            "charged": True,
+            "started": many,
+            "keep_started": False,
+            "notify": True,
+        },
+    }
+
+
+def plan_of(connection: psycopg.Connection[Any], name: str, limit: int, mode: str) -> Any:
+    connection.execute(f"SET plan_cache_mode = {mode}")
+    cursor = connection.execute(
+        "EXPLAIN (FORMAT JSON) " + statement(name),  # type: ignore[operator]
+        parameters(limit)[name],
     )
     row = cursor.fetchone()
     assert row is not None
@@ -97,33 +141,102 @@ def plan_of_claim(connection: psycopg.Connection[Any], limit: int, mode: str) ->
 
 
 def scans_of(table: str, plan: Any) -> Iterator[tuple[str, str | None]]:
-    """How a plan reads the table."""
+    """How a plan reads the table: by which kind of scan, and on which index; "all of" where it
+    does not look for certain rows."""
     if isinstance(plan, list):
         for part in plan:
             yield from scans_of(table, part)
     elif isinstance(plan, dict):
         if plan.get("Relation Name") == table and plan["Node Type"] != "ModifyTable":
-            yield plan["Node Type"], plan.get("Index Name")
+            sought = "Index Cond" in plan or "TID Cond" in plan
+            yield (
+                plan["Node Type"] if sought else f"all of {plan['Node Type']}",
+                plan.get("Index Name"),
+            )
         for part in plan.values():
             yield from scans_of(table, part)
 
 
-@pytest.mark.parametrize("rows", [0, 20_000])
-@pytest.mark.parametrize("limit", [1, 1000])
-@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
-def test_the_claim_stays_on_its_index(
-    connection: psycopg.Connection[Any], rows: int, limit: int, mode: str
-) -> None:
+KEY, PLACE = ("Index Scan", "jobs_job_pkey"), ("Tid Scan", None)
+FIRST = {
+    (f"{how}Index {only}Scan", "jobs_job_claim")
+    for how in ("", "all of ")
+    for only in ("", "Only ")
+}
+ON_INDEXES = {
+    "claim": {("Index Scan", "jobs_job_claim"), KEY},
+    # The first of all lanes is sought nowhere: a LIMIT ends it.
+    "look": FIRST,
+    "glance": FIRST,
+    "succeed": {KEY, PLACE},
+    "settle": {KEY, PLACE},
+    "progress": {KEY, PLACE},
+    "rescue": {KEY, PLACE},
+}
+
+
+@pytest.mark.parametrize("rows", [0, 1_000, 1_000_000])
+def test_the_hot_path_stays_on_its_indexes(connection: psycopg.Connection[Any], rows: int) -> None:
+    connection.execute("ALTER TABLE jobs_job SET (autovacuum_enabled = off)")
     # Statistics of an empty table, with whatever is in it: the worst that can be.
     connection.execute("ANALYZE jobs_job")
-    connection.execute(
-        "INSERT INTO jobs_job (task) SELECT 't' FROM generate_series(1, %s)", (rows,)
-    )
+    try:
+        connection.execute(
+            "INSERT INTO jobs_job (task) SELECT 't' FROM generate_series(1, %s)", (rows,)
+        )
+        assert strays_from_indexes(connection) == []
+        connection.execute("ANALYZE jobs_job")
+        assert strays_from_indexes(connection) == []
+    finally:
+        connection.execute("ALTER TABLE jobs_job RESET (autovacuum_enabled)")
+        connection.execute("TRUNCATE jobs_job CASCADE")
 
-    plan = plan_of_claim(connection, limit, mode)
 
-    scans = set(scans_of("jobs_job", plan))
-    assert scans == {("Index Scan", "jobs_job_claim"), ("Index Scan", "jobs_job_pkey")}
+def strays_from_indexes(connection: psycopg.Connection[Any]) -> list[Any]:
+    """The hot path's statements whose plans read the table in any other way."""
+    found = []
+    for mode in ("force_generic_plan", "force_custom_plan"):
+        for limit in (1, 1000):
+            for name, expected in ON_INDEXES.items():
+                scans = set(scans_of("jobs_job", plan_of(connection, name, limit, mode)))
+                if not scans or not scans <= expected:
+                    found.append((name, limit, mode, scans))
+    return found
+
+
+def test_a_claim_does_not_walk_over_what_an_open_snapshot_keeps(
+    connect: Callable[[], psycopg.Connection[Any]],
+    claim_from: Callable[..., Brought],
+) -> None:
+    connection, reader = connect(), connect()
+    enqueue_many(tasks.noop, [()] * 20_000)
+    (lane,) = lifecycle.look(connection).first
+    reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    reader.execute("SELECT 1 FROM jobs_worker")
+    marks = {lane: START}
+    for _ in range(19):
+        marks = claim_from(marks, 1000).reached
+
+    def blocks_read(mark: Place) -> int:
+        given = parameters(1)["claim"] | {
+            "marks": [int(mark.run_at * 1e6 + 0.5)],
+            "ids": [mark.id],
+            "worker_id": Worker.objects.get().pk,
+        }
+        with connection.transaction(force_rollback=True):
+            row = connection.execute(
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + statement("claim"),  # type: ignore[operator]
+                given,
+            ).fetchone()
+        assert row is not None
+        return sum(blocks("jobs_job_claim", row[0]))
+
+    behind, at = blocks_read(START), blocks_read(marks[lane])
+    reader.execute("ROLLBACK")
+
+    # Else it reads the index, and the row behind each of its dead entries.
+    assert at < 10
+    assert behind > 50 * at
 
 
 def test_a_look_reads_a_row_or_two_for_each_lane(connection: psycopg.Connection[Any]) -> None:
@@ -132,9 +245,9 @@ def test_a_look_reads_a_row_or_two_for_each_lane(connection: psycopg.Connection[
         "SELECT 't', 'q' || i % 3, i % 2 FROM generate_series(1, 30000) AS i"
     )
 
-    lanes = lifecycle.look(connection)
+    lanes = lifecycle.look(connection).first
     row = connection.execute(
-        "EXPLAIN (ANALYZE, FORMAT JSON) " + statement("lanes")  # type: ignore[operator]
+        "EXPLAIN (ANALYZE, FORMAT JSON) " + statement("look")  # type: ignore[operator]
     ).fetchone()
 
     assert row is not None
@@ -152,3 +265,15 @@ def rows_read(table: str, plan: Any) -> Iterator[float]:
             yield plan["Actual Rows"] * plan["Actual Loops"]
         for part in plan.values():
             yield from rows_read(table, part)
+
+
+def blocks(index: str, plan: Any) -> Iterator[int]:
+    """How many blocks each scan of the index touched, of the table too."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from blocks(index, part)
+    elif isinstance(plan, dict):
+        if plan.get("Index Name") == index:
+            yield plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+        for part in plan.values():
+            yield from blocks(index, part)

@@ -319,3 +319,9 @@ def test_a_task_of_djangos_is_taken_with_its_options() -> None:
     job = enqueue(theirs, "word")
 
     assert (job.task, job.priority) == ("tests.tasks.plain", 7)
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800"])
+def test_a_keyword_that_postgresql_cannot_keep_is_refused_before_any_sql(name: str) -> None:
+    with pytest.raises(NotStorable, match="the name of argument"):
+        enqueue(tasks.echo, **{name: 1})

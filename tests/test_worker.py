@@ -1,27 +1,32 @@
 """The worker's parts, in this process: slots, demand, board, bell, watch, dispatcher."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from jobs import enqueue, enqueue_many, ids, lifecycle
 from jobs.errors import JobCancelled, JobTimeout
 from jobs.execution import Context
-from jobs.lifecycle import Claimed, Lane
+from jobs.lifecycle import START, Claimed, Lane, Place, Seen
 from jobs.models import Claim, Job, Queue
-from jobs.outcomes import Cancelled, Failed, Outcome, Succeeded
+from jobs.outcomes import Cancelled, Failed, Outcome, Succeeded, TakenOver
 from jobs.worker import Options, presence
 from jobs.worker.bell import Bell, Call
 from jobs.worker.board import Board
 from jobs.worker.console import Console
 from jobs.worker.coroutines import CoroutineSlots
 from jobs.worker.demand import MOST_CLAIMED, Demand
+from jobs.worker.lanes import Lanes
 from jobs.worker.options import Identity
+from jobs.worker.pulse import Pulse
 from jobs.worker.rest import Rest
 from jobs.worker.runner import Runner
 from jobs.worker.slots import ThreadSlots
@@ -38,8 +43,8 @@ def claimed(id_: str = "a", timeout: float | None = None) -> Claimed:
 # Demand.
 
 
-def test_a_runner_asks_for_one_job_for_each_slot_until_it_knows_them() -> None:
-    assert Demand(threads=3).target == 3
+def test_a_runner_prefetches_nothing_until_it_knows_its_jobs() -> None:
+    assert Demand(threads=3).prefetch == 0
 
 
 def test_short_jobs_are_asked_for_by_the_hundred_and_long_ones_one_by_one() -> None:
@@ -47,8 +52,17 @@ def test_short_jobs_are_asked_for_by_the_hundred_and_long_ones_one_by_one() -> N
     short.ran(0.001, 1000)
     long.ran(60.0, 1)
 
-    assert short.target == MOST_CLAIMED
-    assert long.target == 1
+    assert short.prefetch == 2 * MOST_CLAIMED
+    assert long.prefetch == 0
+
+
+def test_longer_jobs_shorten_the_prefetch_at_once_and_shorter_ones_by_and_by() -> None:
+    demand = Demand(1)
+    demand.ran(0.001, 1000)
+    demand.ran(0.1, 10)
+    assert demand.prefetch == 5
+    demand.ran(0.001, 1000)
+    assert 5 < demand.prefetch < 10
 
 
 def test_a_line_that_stands_still_ends_the_prefetch_at_once() -> None:
@@ -56,7 +70,7 @@ def test_a_line_that_stands_still_ends_the_prefetch_at_once() -> None:
     demand.ran(0.001, 1000)
     demand.stood_still(0.1)
 
-    assert demand.target == 1
+    assert demand.prefetch == 0
 
 
 def test_lanes_that_held_only_async_tasks_are_for_the_coroutines() -> None:
@@ -67,6 +81,83 @@ def test_lanes_that_held_only_async_tasks_are_for_the_coroutines() -> None:
     assert demand.split([mail, sums]) == ([sums], [mail])
     demand.saw("mail", only_async=False)
     assert demand.split([mail, sums]) == ([mail, sums], [])
+
+
+# Lanes.
+
+HIGH, LOW = Lane("default", 1), Lane("default", 0)
+
+
+def looked(lanes: Lanes, seen: Seen, *, began: float = 0.0, now: float = 0.0) -> Lanes:
+    lanes.looked(seen, seen.first, began=began, now=now)
+    return lanes
+
+
+def test_a_lane_is_due_from_its_first_job_on_and_claimed_from_its_mark_on() -> None:
+    lanes = looked(Lanes(), Seen({HIGH: Place(1060.0, "b"), LOW: Place(990.0, "a")}, at=1000.0))
+
+    assert lanes.due(0.0) == {LOW: Place(990.0, "a")}
+    assert lanes.next_due_in(0.0) == 60.0
+    assert set(lanes.due(60.0)) == {HIGH, LOW}
+    lanes.claimed({LOW: Place(995.0, "c")})
+    assert lanes.due(0.0) == {LOW: Place(995.0, "c")}
+
+
+def test_a_mark_is_never_ahead_of_the_clock() -> None:
+    # The first job is of tomorrow, and one that is enqueued now comes before it.
+    lanes = looked(Lanes(), Seen({LOW: Place(90_000.0, "z")}, at=1000.0))
+
+    assert lanes.due(90_000.0) == {LOW: Place(1000.0, START.id)}
+    lanes.glanced(Seen({}, at=1010.0), began=10.0, now=10.0)
+    assert lanes.due(90_000.0) == {}
+    assert lanes.glance_from() == {LOW: 1005.0}
+
+
+def test_looks_cost_a_twentieth_of_the_time_and_glances_go_on_meanwhile() -> None:
+    lanes = Lanes()
+    assert lanes.wants_look(0.0, at_once=False)
+    looked(lanes, Seen({LOW: Place(1.0, "a")}, at=1000.0), began=0.0, now=1.0)
+
+    assert not lanes.wants_look(20.9, at_once=True)
+    assert lanes.wants_look(21.0, at_once=False)
+    assert lanes.wants_glance(1.1, at_once=False)
+    lanes.glanced(Seen({}, at=1000.0), began=1.1, now=1.2)
+    assert not lanes.wants_glance(2.0, at_once=True)
+    assert lanes.wants_glance(3.3, at_once=False)
+
+
+def test_a_look_that_had_to_wait_for_a_lock_blinds_nobody() -> None:
+    lanes = Lanes()
+    looked(lanes, Seen({}, at=1000.0), began=0.0, now=0.001)
+    looked(lanes, Seen({}, at=1000.0), began=1.0, now=20.0)
+
+    assert lanes.wants_look(20.2, at_once=False)
+    only = looked(Lanes(), Seen({}, at=1000.0), began=0.0, now=60.0)
+    assert only.wants_look(90.0, at_once=False)
+
+
+def test_only_a_look_that_began_later_has_seen_what_happened() -> None:
+    lanes = looked(Lanes(), Seen({}, at=1000.0), began=5.0, now=6.0)
+
+    assert lanes.looked_since(4.9)
+    assert not lanes.looked_since(5.5)
+
+
+def test_a_cheap_look_is_repeated_at_once_for_who_waits_and_ten_times_a_second_else() -> None:
+    lanes = looked(Lanes(), Seen({}, at=1000.0), began=0.0, now=0.001)
+
+    assert lanes.wants_look(0.022, at_once=True)
+    assert not lanes.wants_look(0.022, at_once=False)
+    assert lanes.wants_look(0.102, at_once=False)
+
+
+def test_a_lane_that_stays_empty_is_forgotten() -> None:
+    lanes = looked(Lanes(), Seen({LOW: Place(1.0, "a")}, at=1000.0))
+
+    looked(lanes, Seen({}, at=1001.0), began=1.0, now=1.0)
+    assert set(lanes.glance_from()) == {LOW}
+    looked(lanes, Seen({}, at=1100.0), began=100.0, now=100.0)
+    assert lanes.glance_from() == {}
 
 
 # Rest.
@@ -112,8 +203,8 @@ def test_a_board_knows_which_jobs_of_a_claim_were_started() -> None:
     one, two, claim, other = (str(ids.uuid7()) for _ in range(4))
     board.start(one, claim)
     board.start(two, other)
-    board.count({"succeeded": 2, "failed": 1}, running=1)
-    board.count({"succeeded": 1}, running=0)
+    board.add({"succeeded": 2, "failed": 1})
+    board.add({"succeeded": 1})
 
     assert board.started(claim) == {one}
     assert board.started(str(ids.uuid7())) == set()
@@ -125,9 +216,11 @@ def test_a_board_of_many_threads_loses_no_start_and_forgets_what_is_recorded() -
     board, claim, other = Board(), str(ids.uuid7()), str(ids.uuid7())
     parts = [[str(one) for one in ids.uuid7s(2000)] for _ in range(4)]
 
+    places: dict[str, int] = {}
+
     def work(part: list[str]) -> None:
         for job_id in part:
-            board.start(job_id, claim)
+            places[job_id] = board.start(job_id, claim)
 
     threads = [threading.Thread(target=work, args=(part,)) for part in parts]
     for thread in threads:
@@ -137,10 +230,9 @@ def test_a_board_of_many_threads_loses_no_start_and_forgets_what_is_recorded() -
 
     assert board.started(claim) == {job_id for part in parts for job_id in part}
     for job_id in parts[0]:
-        board.end(job_id, claim)
+        board.end(places[job_id])
     for job_id in ids.uuid7s(20_000):
-        board.start(str(job_id), other)
-        board.end(str(job_id), other)
+        board.end(board.start(str(job_id), other))
     assert board.started(claim) == {job_id for part in parts[1:] for job_id in part}
 
 
@@ -333,7 +425,7 @@ class OneRunner:
     """A runner whose rounds the test takes itself, and whose slots are threads."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = Options(threads=2, **options)
+        self.options = Options(**{"threads": 2} | options)
         self.identity = Identity(ids.uuid7(), "test/1")
         self.connection = lifecycle.connect("jobs test")
         presence.register(
@@ -497,8 +589,8 @@ def test_a_claim_whose_reply_was_lost_is_given_back(one_runner: Callable[..., On
     job = enqueue(tasks.noop)
     identity = runner.identity
     lifecycle.claim(
-        runner.connection, [Lane("default", 0)], 1, claim_id=ids.uuid7(), worker=identity.name,
-        worker_id=identity.worker_id, runner=identity.runner,
+        runner.connection, {Lane("default", 0): START}, 1, claim_id=ids.uuid7(),
+        worker=identity.name, worker_id=identity.worker_id, runner=identity.runner,
     )  # fmt: skip
     runner.dispatcher.sweep()
 
@@ -594,3 +686,203 @@ def test_the_console_says_few_lines() -> None:
 
     assert lines[0].startswith("worker w serves queues a, b; slots: 2 × 3")
     assert lines[-1].endswith("1,234 succeeded, 1 failed")
+
+
+def test_a_slot_that_is_free_gets_a_job_however_many_others_are_not(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    runner = one_runner(threads=4)
+    enqueue_many(tasks.nap, [(2.0,)] * 3)
+    runner.step_until(lambda: runner.runner.slots.busy == 3)
+    short = enqueue(tasks.noop)
+
+    runner.step_until(lambda: Job.objects.get(pk=short.pk).is_finished)
+
+    assert Job.objects.running().count() == 3
+
+
+def test_a_job_that_lands_far_behind_the_mark_is_found(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    # As after a transaction that was open for an hour, or a clock that was set back.
+    runner = one_runner()
+    first = enqueue(tasks.noop)
+    runner.step_until(lambda: Job.objects.get(pk=first.pk).is_finished)
+
+    with transaction.atomic():
+        late = enqueue(tasks.noop)
+        Job.objects.filter(pk=late.pk).update(run_at=Now() - timedelta(hours=1))
+
+    runner.step_until(lambda: Job.objects.get(pk=late.pk).is_finished)
+
+
+def test_a_lone_runner_claims_over_one_connection_and_records_over_another(
+    one_runner: Callable[..., OneRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue_many(tasks.noop, [()] * 3000)
+    runner = one_runner(processes=1)
+    used: dict[str, set[int]] = {"claim": set(), "record": set()}
+    for name, sessions in used.items():
+        monkeypatch.setattr(lifecycle, name, noted(getattr(lifecycle, name), sessions))
+
+    runner.step_until(lambda: not Job.objects.exclude(state="succeeded").exists())
+
+    assert len(used["record"]) == 1
+    assert used["claim"] > used["record"]
+
+
+def noted(verb: Callable[..., Any], sessions: set[int]) -> Callable[..., Any]:
+    def call(connection: Any, *args: Any, **kwargs: Any) -> Any:
+        sessions.add(connection.info.backend_pid)
+        return verb(connection, *args, **kwargs)
+
+    return call
+
+
+def test_what_was_claimed_while_a_record_failed_is_run_and_only_once(
+    one_runner: Callable[..., OneRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enqueue_many(tasks.noop, [()] * 3000)
+    runner = one_runner(processes=1)
+    failures = []
+    record = lifecycle.record
+
+    def failing(connection: Any, batch: Any) -> Any:
+        if batch and len(failures) < 3:
+            failures.append(len(batch))
+            raise psycopg.OperationalError("the connection is lost")
+        return record(connection, batch)
+
+    monkeypatch.setattr(lifecycle, "record", failing)
+
+    def goes_on() -> bool:
+        try:
+            runner.dispatcher.connect()
+            runner.dispatcher.step()
+        except psycopg.Error as error:
+            runner.dispatcher.mend(error, 1)
+        return not Job.objects.exclude(state="succeeded").exists()
+
+    eventually(goes_on)
+
+    assert len(failures) == 3
+    assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_a_claim_that_fails_beside_a_record_books_the_record_once(
+    one_runner: Callable[..., OneRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = one_runner(processes=1, threads=3)
+    enqueue_many(tasks.noop, [()] * 2)
+    long = enqueue(tasks.nap, 2.0)
+    claimer = runner.dispatcher._claimer
+    broken = []
+
+    def failing(connection: Any, wishes: Any) -> Any:
+        broken.append(1)
+        raise psycopg.OperationalError("the second connection is lost")
+
+    def goes_on(condition: Callable[[], Any]) -> None:
+        def step() -> Any:
+            try:
+                runner.dispatcher.connect()
+                runner.dispatcher.step()
+            except psycopg.Error as error:
+                runner.dispatcher.mend(error, 1)
+            return condition()
+
+        eventually(step)
+
+    goes_on(lambda: Job.objects.get(pk=long.pk).state == "running")
+    eventually(lambda: len(runner.runner.slots.done) == 2)
+    enqueue_many(tasks.noop, [()] * 5)
+    with monkeypatch.context() as patched:
+        patched.setattr(claimer, "claim_all", failing)
+        goes_on(lambda: broken and Job.objects.filter(state="succeeded").count() >= 2)
+        for _ in range(5):
+            goes_on(lambda: True)
+
+    # The long job's claim has its row still, for whoever would have to rescue it.
+    assert long.pk in [pk for claim in Claim.objects.all() for pk in claim.ids]
+    goes_on(lambda: Job.objects.filter(state="succeeded").count() == 8)
+    assert runner.dispatcher._board.counters()["succeeded"] == 8
+
+
+def test_a_job_that_was_given_away_before_it_started_does_not_start(
+    one_runner: Callable[..., OneRunner], claim: Callable[..., list[Claimed]]
+) -> None:
+    runner = one_runner().runner
+    enqueue(tasks.boom)
+    (job,) = claim()
+
+    runner._board.revoke()
+    # As a slot does: what it sets is not there for the next.
+    outcome = contextvars.Context().run(runner._run, job, Context(job))
+
+    assert type(outcome) is TakenOver
+    assert runner._board.started(job.claim) == set()
+    assert job.started_at == 0.0
+
+
+def test_the_pulse_goes_on_while_the_dispatcher_waits_for_the_database() -> None:
+    board = Board()
+    pulse = Pulse(board)
+    board.hold(0, 5)
+    before = board.ticked_at
+
+    pulse.need(True)
+
+    eventually(lambda: board.ticked_at > before + 0.15)
+    assert board.waiting == 5
+    pulse.need(False)
+
+
+def test_what_stands_behind_a_coroutine_that_does_not_give_way_can_be_taken_back() -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    async def run(job: Claimed, context: Context) -> Outcome:
+        begun.set()
+        over.wait(10)
+        return Succeeded()
+
+    slots = CoroutineSlots(100, run, Context)
+    slots.add([claimed(str(i)) for i in range(30)])
+    assert begun.wait(10)
+
+    taken = slots.take_back()
+    over.set()
+
+    eventually(lambda: len(slots.done) == 1 and slots.in_hand == 0)
+    assert len(taken) == 29
+
+
+@pytest.mark.parametrize("moment", ["-infinity", "1900-01-01", "2020-01-01"])
+def test_a_job_of_the_past_by_sql_runs_too(
+    one_runner: Callable[..., OneRunner], moment: str
+) -> None:
+    runner = one_runner()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO jobs_job (task, run_at) VALUES ('tests.tasks.noop', %s), "
+            "('tests.tasks.noop', 'infinity')",
+            [moment],
+        )
+
+    runner.step_until(lambda: Job.objects.filter(state="succeeded").count() == 1)
+
+    assert Job.objects.queued().count() == 1
+
+
+def test_a_line_of_longer_jobs_than_were_known_is_given_back_but_for_what_starts_soon(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    runner = one_runner(threads=4)
+    enqueue_many(tasks.noop, [()] * 500)
+    runner.step_until(lambda: not Job.objects.exclude(state="succeeded").exists())
+    enqueue_many(tasks.nap, [(0.06,)] * 100)
+    runner.step_until(lambda: len(runner.runner.slots.line) > 50)
+
+    # It moves all the time, and would for a second and a half.
+    runner.step_until(lambda: len(runner.runner.slots.line) < 10)
+
+    runner.step_until(lambda: Job.objects.queued().count() > 50)

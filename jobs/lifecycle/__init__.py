@@ -6,31 +6,37 @@ that does nothing else (see `connection`), and each is one statement, fenced by 
 """
 
 from .cancel import cancel
-from .claim import Claimed, Lane, Reply, claim, look
+from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
-from .rescue import Orphan, give_back, orphans, strays
+from .rescue import Orphan, claims_of, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
 __all__ = [
+    "START",
+    "Brought",
     "Claimed",
     "Draft",
     "Ended",
     "Lane",
     "Orphan",
+    "Place",
     "Reply",
+    "Seen",
     "Sent",
     "Told",
     "cancel",
     "cancel_requests",
     "claim",
+    "claims_of",
     "commit_finish",
     "connect",
     "forget_claims",
     "give_back",
+    "glance",
     "insert",
     "is_gone",
     "is_refused",

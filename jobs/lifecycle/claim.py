@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 
+from . import arrays
 from .statements import statement
 
 
@@ -34,11 +35,14 @@ class Claimed:
         "expires_at",
         "failures",
         "finished_at",
+        "handed_at",
         "id",
         "is_async",
         "max_attempts",
         "metadata",
+        "place",
         "queue_name",
+        "revoked",
         "started_at",
         "task",
         "timeout",
@@ -61,6 +65,12 @@ class Claimed:
         # Add to time.monotonic() for the server's time.
         self.clock = clock
         self.is_async = False
+        # Where the board says that it was started; 0 while it was not.
+        self.place = 0
+        # When it came into the line, monotonic.
+        self.handed_at = 0.0
+        # What the board said of revocations before it was claimed.
+        self.revoked = 0
         self.started_at = 0.0
         self.finished_at = 0.0
 
@@ -69,32 +79,79 @@ class Claimed:
         return time.monotonic() + self.clock
 
 
-def look(connection: psycopg.Connection[Any]) -> dict[Lane, float]:
-    """The lanes that hold queued jobs, each with the seconds until its first job is due."""
-    rows = connection.execute(statement("lanes")).fetchall()
-    return {Lane(queue_name, priority): due_in for queue_name, priority, due_in in rows}
+class Place(NamedTuple):
+    """Where a job stands in its lane: seconds since the epoch, and its id."""
+
+    run_at: float
+    id: str
+
+
+# Before every job.
+START = Place(0.0, "00000000-0000-0000-0000-000000000000")
+
+
+class Seen(NamedTuple):
+    """What a look saw: the first job of each lane that holds any, at this server's time."""
+
+    first: dict[Lane, Place]
+    at: float
+
+
+def look(connection: psycopg.Connection[Any]) -> Seen:
+    """Look into every lane."""
+    return _seen(connection.execute(statement("look")))
+
+
+def glance(connection: psycopg.Connection[Any], since: Mapping[Lane, float]) -> Seen:
+    """Look into these lanes only, each from a moment on."""
+    cursor = connection.execute(
+        statement("glance"),
+        {
+            "queues": [lane.queue_name for lane in since],
+            "priorities": [lane.priority for lane in since],
+            "since": arrays.of_marks(since.values()),
+        },
+    )
+    return _seen(cursor)
+
+
+def _seen(cursor: psycopg.Cursor[Any]) -> Seen:
+    rows = cursor.fetchall()
+    first = {Lane(row[0], row[1]): Place(row[2], row[3]) for row in rows if row[0] is not None}
+    return Seen(first, rows[0][4])
+
+
+class Brought(NamedTuple):
+    """The jobs of a claim, and how far it has come in each of their lanes."""
+
+    jobs: list[Claimed]
+    reached: dict[Lane, Place]
 
 
 class Reply:
-    """A claim that was sent; `jobs()` reads what it brought, after the pipeline's end."""
+    """A claim that was sent; `read()` tells what it brought, after the pipeline's end."""
 
     def __init__(self, cursor: psycopg.Cursor[Any], claim: str) -> None:
         self._cursor = cursor
         self._claim = claim
 
-    def jobs(self) -> list[Claimed]:
+    def read(self) -> Brought:
         """Priority first, then the longest due; RETURNING itself promises no order."""
         rows = self._cursor.fetchall()
         if not rows:
-            return []
+            return Brought([], {})
         rows.sort(key=lambda row: (-row[10], row[11], row[0]))
         clock = rows[0][12] - time.monotonic()
-        return [Claimed(row, self._claim, clock) for row in rows]
+        jobs = [Claimed(row, self._claim, clock) for row in rows]
+        # The last of each lane wins.
+        last = {(row[6], row[10]): row for row in rows}
+        reached = {Lane(*lane): Place(row[11], row[0]) for lane, row in last.items()}
+        return Brought(jobs, reached)
 
 
 def claim(
     connection: psycopg.Connection[Any],
-    lanes: Sequence[Lane],
+    marks: Mapping[Lane, Place],
     limit: int,
     *,
     claim_id: UUID,
@@ -102,7 +159,7 @@ def claim(
     worker_id: UUID,
     runner: UUID,
 ) -> Reply:
-    """Claim up to `limit` due jobs of the lanes that are not paused.
+    """Claim up to `limit` due jobs of the lanes that are not paused, each from its mark on.
 
     Inside a pipeline, the reply can be read only after it. Whatever fails here may have
     claimed all the same: the claim's row tells, and `strays` finds it.
@@ -110,8 +167,10 @@ def claim(
     cursor = connection.execute(
         statement("claim"),
         {
-            "queues": [lane.queue_name for lane in lanes],
-            "priorities": [lane.priority for lane in lanes],
+            "queues": [lane.queue_name for lane in marks],
+            "priorities": [lane.priority for lane in marks],
+            "marks": arrays.of_marks([mark.run_at for mark in marks.values()]),
+            "ids": arrays.of_ids([mark.id for mark in marks.values()]),
             "limit": limit,
             "claim": claim_id,
             "worker": worker,

@@ -1,13 +1,20 @@
 -- Claim: queued → running, for as many due jobs as one runner asks for. Rows that another
 -- runner is claiming are skipped, not waited for. One index probe for each lane (queue and
--- priority), so that jobs of the far future in a higher lane stall nobody.
+-- priority), so that jobs of the far future in a higher lane stall nobody; from a place on that
+-- the runner remembers, so that dead entries before it are not walked over.
 -- `= ANY (ARRAY (…))` and MATERIALIZED are fences: a join may flip to a scan of the whole
 -- table, and an inlined LIMIT may be run again and claim too many.
 -- The claim's own row goes in with the same statement: a claim whose reply was lost can be
 -- found by it, and given back.
 WITH lane AS (
-    SELECT lane.queue_name, lane.priority
-    FROM unnest(%(queues)s::text[], %(priorities)s::smallint[]) AS lane (queue_name, priority)
+    SELECT
+        lane.queue_name,
+        lane.priority,
+        coalesce(to_timestamp(lane.mark / 1e6::float8), '-infinity') AS mark,
+        lane.id
+    FROM unnest(
+        %(queues)s::text[], %(priorities)s::smallint[], %(marks)s::bigint[], %(ids)s::uuid[]
+    ) AS lane (queue_name, priority, mark, id)
     WHERE NOT EXISTS (
         SELECT FROM jobs_queue AS queue
         WHERE queue.name = lane.queue_name AND queue.paused_at IS NOT NULL
@@ -23,6 +30,7 @@ WITH lane AS (
         WHERE claimable
           AND queue_name = lane.queue_name
           AND priority = lane.priority
+          AND (run_at, id) >= (lane.mark, lane.id)
           AND run_at <= statement_timestamp()
         ORDER BY queue_name, priority DESC, run_at, id
         LIMIT %(limit)s

@@ -6,22 +6,30 @@ from typing import Any
 
 import psycopg
 from django.db import connections
-from psycopg.adapt import Loader
+from psycopg.types.string import TextLoader
 
 from jobs import conf
+
+from .pooled import Pooled
 
 # The plans are the right ones at every size of the table, and with the statistics of an
 # empty one; left to itself the planner flips to sequential scans of the whole table.
 # Never on a connection that runs tasks.
-_PINNED = (
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off "
-    "-c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
-)
+_PINNED = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
 # A row that somebody else has locked, and a network that went away, must not hold a worker.
-_BOUNDED = (
-    "-c lock_timeout=2s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s "
-    "-c default_transaction_isolation=read\\ committed"
-)
+_BOUNDED = {
+    "lock_timeout": "2s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30s",
+    "default_transaction_isolation": "read committed",
+}
 _KEEPALIVE = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -29,13 +37,6 @@ _KEEPALIVE = {
     "tcp_user_timeout": 20_000,
     "connect_timeout": 10,
 }
-
-
-class _Text(Loader):
-    """As PostgreSQL writes it: ids and JSON pass through the worker without being built."""
-
-    def load(self, data: Any) -> str:
-        return bytes(data).decode()
 
 
 def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
@@ -48,18 +49,21 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
     for key in ("cursor_factory", "context", "prepare_threshold", "pool"):
         params.pop(key, None)
     role = wrapper.settings_dict["OPTIONS"].get("assume_role")
-    options = [
-        params.get("options", ""),
-        f"-c role={role}" if role else "",
-        _BOUNDED,
-        _PINNED if pinned else "",
-    ]
-    params["options"] = " ".join(part for part in options if part)
+    options = _BOUNDED | (_PINNED if pinned else {}) | ({"role": role} if role else {})
     params["application_name"] = name
-    connection = psycopg.connect(**params, autocommit=True)
-    connection.adapters.register_loader("uuid", _Text)
-    connection.adapters.register_loader("jsonb", _Text)
-    connection.prepare_threshold = 0
+    connection: psycopg.Connection[Any]
+    if conf.settings().transaction_pooling:
+        pooled = Pooled.connect(**params, autocommit=True)
+        pooled.pin(options)
+        connection = pooled
+    else:
+        said = [f"-c {key}=" + value.replace(" ", "\\ ") for key, value in options.items()]
+        params["options"] = " ".join([params.get("options", ""), *said])
+        connection = psycopg.connect(**params, autocommit=True)
+        connection.prepare_threshold = 0
+    # As PostgreSQL writes them: ids and JSON pass through the worker without being built.
+    connection.adapters.register_loader("uuid", TextLoader)
+    connection.adapters.register_loader("jsonb", TextLoader)
     return connection
 
 

@@ -1,16 +1,23 @@
--- How far running jobs have come; fenced, and never waiting for a row.
+-- How far running jobs have come; fenced, and never waiting for a row. LATERAL and ctid as in
+-- succeed.sql.
 WITH mine AS MATERIALIZED (
-    SELECT job.id, told.done, told.total, told.message
-    FROM unnest(
-        %(ids)s::uuid[], %(claims)s::uuid[], %(done)s::float8[], %(total)s::float8[],
-        %(messages)s::text[]
-    ) AS told (id, claim, done, total, message)
-    JOIN jobs_job AS job ON job.id = told.id
-    WHERE job.claim = told.claim AND job.state = 'running'
-    ORDER BY job.id
-    FOR NO KEY UPDATE OF job SKIP LOCKED
+    SELECT job.place, told.done, told.total, told.message
+    FROM (
+        SELECT *
+        FROM unnest(
+            %(ids)s::uuid[], %(claims)s::uuid[], %(done)s::float8[], %(total)s::float8[],
+            %(messages)s::text[]
+        ) AS given (id, claim, done, total, message)
+        ORDER BY id
+    ) AS told
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place
+        FROM jobs_job
+        WHERE id = told.id AND claim = told.claim AND state = 'running'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS job
 )
 UPDATE jobs_job AS job
 SET progress_done = mine.done, progress_total = mine.total, progress_message = mine.message
 FROM mine
-WHERE job.id = mine.id
+WHERE job.ctid = mine.place

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, assert_never
 
 import psycopg
 
+from jobs import conf
 from jobs.outcomes import (
     Cancelled,
     Committed,
@@ -20,6 +21,7 @@ from jobs.outcomes import (
     TakenOver,
 )
 
+from . import arrays
 from .claim import Claimed
 from .statements import statement
 
@@ -133,11 +135,13 @@ def _succeed(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> psy
     return connection.execute(
         statement("succeed"),
         {
-            "ids": [ended.job.id for ended in batch],
-            "claims": [ended.job.claim for ended in batch],
-            "results": [ended.outcome.result for ended in batch],  # type: ignore[union-attr]
-            "started": [ended.job.started_at for ended in batch],
-            "finished": [ended.job.finished_at for ended in batch],
+            "ids": arrays.of_ids([ended.job.id for ended in batch]),
+            "claims": arrays.of_ids([ended.job.claim for ended in batch]),
+            "results": arrays.of_texts(
+                [ended.outcome.result for ended in batch]  # type: ignore[union-attr]
+            ),
+            "started": arrays.of_moments([ended.job.started_at for ended in batch]),
+            "finished": arrays.of_moments([ended.job.finished_at for ended in batch]),
         },
     )
 
@@ -157,6 +161,7 @@ def _settle(
         "claims": [job.claim for job in jobs],
         "started": [job.started_at for job in jobs],
         "finished": [job.finished_at for job in jobs],
+        "notify": conf.settings().listen,
     }
     return connection.execute(statement("settle"), parameters)
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import psycopg
 
+from jobs import conf
+
 from .statements import statement
 
 
@@ -48,6 +50,11 @@ def strays(connection: psycopg.Connection[Any], runner: UUID, known: Iterable[st
     return [row[0] for row in rows]
 
 
+def claims_of(connection: psycopg.Connection[Any], runner: UUID) -> list[str]:
+    """All claims in a runner's name."""
+    return strays(connection, runner, ())
+
+
 def give_back(
     connection: psycopg.Connection[Any],
     claim: str,
@@ -55,10 +62,12 @@ def give_back(
     note: str,
     charged: bool,
     started: Collection[str] | None = None,
+    keep_started: bool = False,
 ) -> list[Rescued]:
     """Give back what the claim still holds; idempotent.
 
     `charged`: count a loss, for the jobs of `started`, or for all when that is unknown.
+    `keep_started`: those run, and stay as they are.
     """
     rows = connection.execute(
         statement("rescue"),
@@ -67,7 +76,9 @@ def give_back(
             "note": note,
             "charged": charged,
             "started": None if started is None else list(started),
+            "keep_started": keep_started,
+            "notify": conf.settings().listen,
         },
     ).fetchall()
     connection.execute(statement("forget_empty"), {"claim": claim})
-    return [Rescued(*row) for row in rows]
+    return [Rescued(*row[:3]) for row in rows]

@@ -2,9 +2,10 @@
 -- process too often. Only attempts that had started are charged with the loss (`started` is
 -- NULL where nobody can tell: then all), and what must run at most once never runs again once
 -- it had started, charged or not. A row that somebody has locked is left for the next
--- time: a stopped process may hold one for ever.
+-- time: a stopped process may hold one for ever. LATERAL and ctid as in succeed.sql.
 WITH held AS MATERIALIZED (
     SELECT
+        job.place,
         job.id,
         job.attempt,
         job.worker,
@@ -16,16 +17,28 @@ WITH held AS MATERIALIZED (
             WHEN job.cancel_requested_at IS NOT NULL THEN 'cancelled'
             ELSE 'queued'
         END AS state
-    FROM jobs_claim AS claim
-    CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
-    JOIN jobs_job AS job ON job.id = member.id
+    FROM (
+        SELECT claim.id AS claim, member.id
+        FROM jobs_claim AS claim
+        CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
+        WHERE claim.id = %(claim)s::uuid
+        ORDER BY member.id
+    ) AS member
+    CROSS JOIN LATERAL (
+        SELECT
+            ctid AS place, id, attempt, worker, last_attempted_at, losses, max_losses,
+            cancel_requested_at
+        FROM jobs_job
+        WHERE id = member.id AND claim = member.claim AND state = 'running'
+          AND NOT (
+            %(keep_started)s AND coalesce(id = ANY (%(started)s::uuid[]), true)
+          )
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS job
     CROSS JOIN LATERAL (
         SELECT known.started, %(charged)s AND known.started AS lost
         FROM (SELECT coalesce(job.id = ANY (%(started)s::uuid[]), true) AS started) AS known
     ) AS charge
-    WHERE claim.id = %(claim)s::uuid AND job.claim = claim.id AND job.state = 'running'
-    ORDER BY job.id
-    FOR NO KEY UPDATE OF job SKIP LOCKED
 ), rescued AS (
     UPDATE jobs_job AS job
     SET state = held.state,
@@ -42,8 +55,18 @@ WITH held AS MATERIALIZED (
         cancelled_at = CASE WHEN held.state = 'cancelled' THEN statement_timestamp() END,
         reason = CASE held.state WHEN 'failed' THEN 'lost' WHEN 'cancelled' THEN 'cancelled' END
     FROM held
-    WHERE job.id = held.id
-    RETURNING job.id
+    WHERE job.ctid = held.place
+    RETURNING job.id, job.state, job.queue_name
+), bell AS (
+    -- As in insert.sql: who sleeps is told that there is work.
+    SELECT count(pg_notify('jobs', given_back.queue_name)) AS rings
+    FROM (SELECT DISTINCT queue_name FROM rescued WHERE state = 'queued') AS given_back
+    WHERE %(notify)s AND EXISTS (
+        SELECT FROM jobs_worker
+        WHERE idle <> '{}'
+          AND (queues IS NULL OR given_back.queue_name = ANY (queues))
+          AND given_back.queue_name <> ALL (excluded_queues)
+    )
 ), kept AS (
     INSERT INTO jobs_attempt (
         job_id, attempt, outcome, reason, worker, started_at, finished_at,
@@ -55,4 +78,6 @@ WITH held AS MATERIALIZED (
     FROM held
     WHERE lost OR state = 'failed'
 )
-SELECT rescued.id, held.state, held.lost FROM rescued JOIN held ON held.id = rescued.id
+SELECT rescued.id, rescued.state, held.lost, (SELECT rings FROM bell)
+FROM rescued
+JOIN held ON held.id = rescued.id

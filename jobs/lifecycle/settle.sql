@@ -1,8 +1,9 @@
 -- running → queued, failed or cancelled, for a batch of attempts that did not simply succeed;
--- fenced and locked as in succeed.sql. What would run again although somebody asked for its
+-- fenced, locked and planned as in succeed.sql. What would run again although somebody asked for its
 -- cancellation is cancelled instead. Each keeps its attempt, but for the merely given back.
 WITH mine AS MATERIALIZED (
     SELECT
+        job.place,
         job.id,
         job.attempt,
         job.worker,
@@ -26,19 +27,25 @@ WITH mine AS MATERIALIZED (
         ended.exception_class_path,
         ended.message,
         ended.traceback
-    FROM unnest(
-        %(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(reasons)s::text[],
-        %(outcomes)s::text[], %(delays)s::float8[], %(failed)s::int[], %(started)s::float8[],
-        %(finished)s::float8[], %(exceptions)s::text[], %(messages)s::text[],
-        %(tracebacks)s::text[]
-    ) AS ended (
-        id, claim, state, reason, outcome, delay, failed, started_at, finished_at,
-        exception_class_path, message, traceback
-    )
-    JOIN jobs_job AS job ON job.id = ended.id
-    WHERE job.claim = ended.claim AND job.state = 'running'
-    ORDER BY job.id
-    FOR NO KEY UPDATE OF job SKIP LOCKED
+    FROM (
+        SELECT *
+        FROM unnest(
+            %(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(reasons)s::text[],
+            %(outcomes)s::text[], %(delays)s::float8[], %(failed)s::int[], %(started)s::float8[],
+            %(finished)s::float8[], %(exceptions)s::text[], %(messages)s::text[],
+            %(tracebacks)s::text[]
+        ) AS given (
+            id, claim, state, reason, outcome, delay, failed, started_at, finished_at,
+            exception_class_path, message, traceback
+        )
+        ORDER BY id
+    ) AS ended
+    CROSS JOIN LATERAL (
+        SELECT ctid AS place, id, attempt, worker, cancel_requested_at
+        FROM jobs_job
+        WHERE id = ended.id AND claim = ended.claim AND state = 'running'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS job
 ), settled AS (
     UPDATE jobs_job AS job
     SET state = mine.state,
@@ -56,8 +63,23 @@ WITH mine AS MATERIALIZED (
         cancelled_at = CASE WHEN mine.state = 'cancelled' THEN mine.finished_at END,
         reason = CASE WHEN mine.state <> 'queued' THEN nullif(mine.reason, '') END
     FROM mine
-    WHERE job.id = mine.id
-    RETURNING job.id
+    WHERE job.ctid = mine.place
+    RETURNING job.id, job.queue_name
+), bell AS (
+    -- What is merely given back can start now, elsewhere: as in insert.sql, for who sleeps.
+    SELECT count(pg_notify('jobs', given_back.queue_name)) AS rings
+    FROM (
+        SELECT DISTINCT settled.queue_name
+        FROM settled
+        JOIN mine ON mine.id = settled.id
+        WHERE mine.state = 'queued' AND mine.outcome = ''
+    ) AS given_back
+    WHERE %(notify)s AND EXISTS (
+        SELECT FROM jobs_worker
+        WHERE idle <> '{}'
+          AND (queues IS NULL OR given_back.queue_name = ANY (queues))
+          AND given_back.queue_name <> ALL (excluded_queues)
+    )
 ), kept AS (
     INSERT INTO jobs_attempt (
         job_id, attempt, outcome, reason, worker, started_at, finished_at,
@@ -69,4 +91,4 @@ WITH mine AS MATERIALIZED (
     FROM mine
     WHERE outcome <> ''
 )
-SELECT id FROM settled
+SELECT id, (SELECT rings FROM bell) FROM settled

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from jobs.models import Job
 
 _CELERY = ("apply", "apply_async", "delay", "s", "si", "signature")
+# So many shapes of calls are remembered for each task.
+_MOST_SHAPES = 64
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -127,8 +129,14 @@ class Task(Generic[P, R]):
 
     def check_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], what: str = "") -> None:
         """InvalidCall unless the function could be called so; `what` names the call."""
+        # Whether it fits is a matter of how many and which names, not of values.
+        shape = (len(args), *kwargs)
+        if shape in self._fitting:
+            return
         try:
             self._signature.bind(*args, **kwargs)
+            if len(self._fitting) < _MOST_SHAPES:
+                self._fitting.add(shape)
         except TypeError as error:
             hint = ""
             if any(f"keyword argument {name!r}" in str(error) for name in USING):
@@ -137,6 +145,15 @@ class Task(Generic[P, R]):
                 f"the call of {what or self.name} does not fit "
                 f"{self.func.__name__}{self._signature}: {error}{hint}"
             ) from None
+
+    def fits(self) -> bool:
+        """Whether a call without arguments is known to fit."""
+        return (0,) in self._fitting
+
+    @cached_property
+    def _fitting(self) -> set[tuple[Any, ...]]:
+        """Shapes of calls that were found to fit: looking closely takes longer than the rest."""
+        return set()
 
     @cached_property
     def argument_names(self) -> tuple[str, ...]:

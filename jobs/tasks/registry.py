@@ -77,12 +77,18 @@ def resolve(name: str) -> Task[..., Any]:
 
 def configured(task: Task[..., Any]) -> Task[..., Any]:
     """The task with what JOBS["TASKS"] says of it, under what `.using()` said."""
-    if not conf.settings().tasks:
+    settings = conf.settings()
+    if not settings.tasks:
         return task
-    options = {
-        name: value for name, value in _options_for(task.name).items() if name not in task.given
-    }
-    return replace(task, **options) if options else task
+    # Kept on the task itself, and so no longer than it.
+    made: Task[..., Any]
+    for_settings, made = task.__dict__.get("_configured", (None, task))
+    if for_settings is not settings:
+        given = _options_for(task.name).items()
+        options = {name: value for name, value in given if name not in task.given}
+        made = replace(task, **options) if options else task
+        task.__dict__["_configured"] = (settings, made)
+    return made
 
 
 @cache

@@ -8,12 +8,13 @@ from typing import Any
 import psycopg
 
 from jobs import ids, lifecycle
-from jobs.lifecycle import Claimed, Lane
+from jobs.lifecycle import Claimed, Lane, Place
 from jobs.tasks import configured, registered, resolve
 
 from . import presence
 from .coroutines import CoroutineSlots
 from .demand import MOST_CLAIMED, Demand
+from .lanes import Lanes
 from .options import Identity, Options
 from .recorder import Recorder
 from .slots import ThreadSlots
@@ -24,12 +25,8 @@ Connection = psycopg.Connection[Any]
 STANDSTILL = 0.1
 # Beyond this, claiming stops until recording has caught up.
 MOST_UNRECORDED = 10_000
-# A look costs at most a twentieth of the time, and is at most this old, in seconds.
-_LOOK_AGAIN = 0.1
-_LOOK_SHARE = 20
-
-# From which lanes, and how many at most.
-Wish = tuple[list[Lane], int]
+# From which lanes, each from its mark on, and how many at most.
+Wish = tuple[dict[Lane, Place], int]
 
 
 class Claimer:
@@ -48,11 +45,9 @@ class Claimer:
         self._coroutines = coroutines
         self._demand = demand
         self._recorder = recorder
-        # When the first job of each lane is due.
-        self._lanes: dict[Lane, float] = {}
+        self._lanes = Lanes()
         self._queues_noted: set[str] = set()
-        self._looked_at = 0.0
-        self._look_took = 0.0
+        self._is_async: dict[str, bool] = {}
         for queue_name in _async_queues():
             demand.saw(queue_name, only_async=True)
 
@@ -66,18 +61,14 @@ class Claimer:
         threads, coroutines = self._room()
         if threads <= 0 and coroutines <= 0:
             return []
-        age = now - self._looked_at
-        if look or age >= max(_LOOK_AGAIN, _LOOK_SHARE * self._look_took):
-            self._look(connection)
-            # What came due while it looked counts, too.
-            now = self._looked_at
-        due = [lane for lane, due_at in self._lanes.items() if due_at <= now]
+        self._look(connection, now, at_once=look)
+        # What came due while it looked counts, too.
+        due = self._lanes.due(time.monotonic())
         plain, asynchronous = self._demand.split(due)
         wishes = []
-        if plain and threads > 0:
-            wishes.append((plain, min(threads, MOST_CLAIMED)))
-        if asynchronous and coroutines > 0:
-            wishes.append((asynchronous, min(coroutines, MOST_CLAIMED)))
+        for lanes, room in ((plain, threads), (asynchronous, coroutines)):
+            if lanes and room > 0:
+                wishes.append(({lane: due[lane] for lane in lanes}, min(room, MOST_CLAIMED)))
         return wishes
 
     @property
@@ -88,43 +79,51 @@ class Claimer:
         return threads > 0 or (coroutines > 0 and self._demand.knows_async)
 
     def _room(self) -> tuple[int, int]:
-        target = self._demand.target
-        threads = target - self._slots.in_hand
-        # Half of a large prefetch at a time, for the same reason that one buys by the dozen.
-        threads = threads if threads * 2 >= target else 0
+        # At least half of a prefetch at a time, for the same reason that one buys by the dozen.
+        threads = 0
+        if len(self._slots.line) <= self._demand.prefetch // 2:
+            threads = self._slots.count + self._demand.prefetch - self._slots.in_hand
         if self._coroutines.stood_still(time.monotonic()) > STANDSTILL:
             return threads, 0
         return threads, self._coroutines.count - self._coroutines.in_hand
 
-    def _look(self, connection: Connection) -> None:
-        started = time.monotonic()
-        lanes = lifecycle.look(connection)
-        self._looked_at = time.monotonic()
-        self._look_took = self._looked_at - started
-        new = {lane.queue_name for lane in lanes} - self._queues_noted
+    def _look(self, connection: Connection, now: float, *, at_once: bool) -> None:
+        """Bring the lanes up to date, as far as that is cheap."""
+        lanes = self._lanes
+        if lanes.wants_look(now, at_once=at_once):
+            began = time.monotonic()
+            seen = lifecycle.look(connection)
+            self._note_queues(connection, {lane.queue_name for lane in seen.first})
+            own = [lane for lane in seen.first if self._options.serves(lane.queue_name)]
+            lanes.looked(seen, own, began=began, now=time.monotonic())
+        elif lanes.wants_glance(now, at_once=at_once):
+            began = time.monotonic()
+            seen = lifecycle.glance(connection, lanes.glance_from())
+            lanes.glanced(seen, began=began, now=time.monotonic())
+
+    def _note_queues(self, connection: Connection, names: set[str]) -> None:
+        new = names - self._queues_noted
         if new:
             presence.note_queues(connection, new)
             self._queues_noted |= new
-        self._lanes = {
-            lane: self._looked_at + due_in
-            for lane, due_in in lanes.items()
-            if self._options.serves(lane.queue_name)
-        }
 
-    def is_due(self, now: float) -> bool:
+    def sees_due(self, now: float) -> bool:
         """Whether the last look saw a job that is due."""
-        return any(due_at <= now for due_at in self._lanes.values())
+        return bool(self._lanes.due(now))
+
+    def looked_since(self, moment: float) -> bool:
+        """Whether every lane was looked into since then."""
+        return self._lanes.looked_since(moment)
 
     def next_due_in(self, now: float) -> float | None:
         """The seconds until the next job is due that was not when it was looked."""
-        coming = [due_at - now for due_at in self._lanes.values() if due_at > now]
-        return min(coming, default=None)
+        return self._lanes.next_due_in(now)
 
     def claim(self, connection: Connection, wish: Wish) -> lifecycle.Reply:
-        lanes, limit = wish
+        marks, limit = wish
         return lifecycle.claim(
             connection,
-            lanes,
+            marks,
             limit,
             claim_id=ids.uuid7(),
             worker=self._identity.name,
@@ -132,18 +131,36 @@ class Claimer:
             runner=self._identity.runner,
         )
 
-    def hand_out(self, jobs: list[Claimed]) -> int:
-        """Give each job to the slots of its kind; how many there were."""
+    def claim_all(self, connection: Connection, wishes: list[Wish]) -> list[lifecycle.Brought]:
+        """What each wish brought. Touches nothing but the connection: another thread's work."""
+        with connection.pipeline():
+            replies = [self.claim(connection, wish) for wish in wishes]
+        return [reply.read() for reply in replies]
+
+    def hand_out(self, brought: lifecycle.Brought, revoked: int) -> None:
+        """Give each job to the slots of its kind.
+
+        `revoked`: what the board said before the claim was sent.
+        """
+        jobs = brought.jobs
         if not jobs:
-            return 0
-        self._recorder.opened(jobs[0].claim, len(jobs))
+            return
+        self._lanes.claimed(brought.reached)
+        self._recorder.opened(jobs[0].claim, [job.id for job in jobs])
         plain: list[Claimed] = []
         asynchronous: list[Claimed] = []
+        queues, mixed = set(), set()
+        now = time.monotonic()
         for job in jobs:
-            job.is_async = _is_async(job.task)
-            (asynchronous if job.is_async else plain).append(job)
-        mixed = {job.queue_name for job in plain}
-        for queue_name in {job.queue_name for job in jobs}:
+            job.revoked, job.handed_at = revoked, now
+            queues.add(job.queue_name)
+            if self._runs_async(job.task):
+                job.is_async = True
+                asynchronous.append(job)
+            else:
+                mixed.add(job.queue_name)
+                plain.append(job)
+        for queue_name in queues:
             self._demand.saw(queue_name, only_async=queue_name not in mixed)
         if plain:
             self._slots.add(plain)
@@ -152,7 +169,16 @@ class Claimer:
             room = max(0, self._coroutines.count - self._coroutines.in_hand)
             self._coroutines.add(asynchronous[:room])
             self._recorder.release(asynchronous[room:])
-        return len(jobs)
+
+    def _runs_async(self, task: str) -> bool:
+        known = self._is_async.get(task)
+        if known is None:
+            try:
+                known = self._is_async[task] = resolve(task).is_async
+            except BaseException:
+                # Importing its module may raise anything. Told when it runs, on the job itself.
+                return False
+        return known
 
 
 def _async_queues() -> set[str]:
@@ -162,11 +188,3 @@ def _async_queues() -> set[str]:
     for task in registered().values():
         kinds.setdefault(configured(task).queue_name, set()).add(task.is_async)
     return {queue_name for queue_name, seen in kinds.items() if seen == {True}}
-
-
-def _is_async(task: str) -> bool:
-    try:
-        return resolve(task).is_async
-    except BaseException:
-        # Importing its module may raise anything. Told when it runs, on the job itself.
-        return False

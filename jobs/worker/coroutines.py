@@ -50,7 +50,10 @@ class CoroutineSlots:
         self._tidy_thread = tidy_thread
         self._pid = os.getpid()
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
-        # When the loop was called for the first job that it has not looked at.
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Coroutines that have not taken their first step yet.
+        self._starting = 0
+        # When the loop was called for the first job that it has not begun.
         self._called_at: float | None = None
         self._handed = 0
         self._ended = 0
@@ -105,25 +108,36 @@ class CoroutineSlots:
                 logger.exception("a task's exception went through the event loop; it goes on")
 
     def _begin(self) -> None:
+        """One coroutine for each job in line, which takes it with its first step: until then,
+        however long another coroutine does not give way, it can be taken back."""
         assert self._loop is not None
-        self._called_at = None
-        while True:
-            try:
-                job = self.line.popleft()
-            except IndexError:
-                return
+        while self._starting < len(self.line):
+            self._starting += 1
             # A fresh context for each, with its share of the threads for the ORM.
             fresh = contextvars.Context()
             fresh.run(SyncToAsync.thread_sensitive_context.set, next(self._turns))
-            context = self._new_context(job)
-            deadline = None
-            if job.timeout is not None:
-                late = too_long(job)
-                deadline = self._loop.call_later(
-                    job.timeout, self._interrupt, job.id, late, context
-                )
-            running = self._loop.create_task(self._one(job, context, deadline), context=fresh)
-            self._running[job.id] = (context, running)
+            starter = self._loop.create_task(self._take_one(), context=fresh)
+            # The loop itself keeps only weak references.
+            self._tasks.add(starter)
+            starter.add_done_callback(self._tasks.discard)
+
+    async def _take_one(self) -> None:
+        self._called_at = None
+        self._starting -= 1
+        try:
+            job = self.line.popleft()
+        except IndexError:
+            return
+        running = asyncio.current_task()
+        assert self._loop is not None
+        assert running is not None
+        context = self._new_context(job)
+        deadline = None
+        if job.timeout is not None:
+            late = too_long(job)
+            deadline = self._loop.call_later(job.timeout, self._interrupt, job.id, late, context)
+        self._running[job.id] = (context, running)
+        await self._one(job, context, deadline)
 
     async def _one(
         self, job: Claimed, context: Context, deadline: asyncio.TimerHandle | None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from jobs.lifecycle import Lane
 
 # A claim brings what the slots will start within about this long, in seconds…
 AHEAD = 0.05
-# …and at most so many: beyond, larger batches gain little and cost other workers.
+# …and at most so many at once: beyond, larger batches gain little and cost other workers.
 MOST_CLAIMED = 500
+# One claim's worth runs while the next is under way.
+_LONGEST_LINE = 2 * MOST_CLAIMED
 # How much the newest batch weighs in the measured run time.
 _WEIGHT = 0.3
 
@@ -24,21 +25,26 @@ class Demand:
         self._async_queues: set[str] = set()
 
     def ran(self, seconds: float, jobs: int) -> None:
-        """So many plain functions took so long in all."""
+        """So many plain functions took so long in all. Longer ones count at once, lest the next
+        stand behind them, unless it may have been the machine; shorter ones by and by."""
         mean = seconds / jobs
-        self._mean = mean if self._mean is None else self._mean + _WEIGHT * (mean - self._mean)
+        if self._mean is None or (mean > self._mean and seconds > AHEAD):
+            self._mean = mean
+        else:
+            self._mean += _WEIGHT * (mean - self._mean)
 
     def stood_still(self, seconds: float) -> None:
         """The line did not move for so long: what runs is no short job."""
         self._mean = max(self._mean or 0.0, seconds)
 
     @property
-    def target(self) -> int:
-        """How many plain functions to have in hand: one for each slot, and a prefetch."""
+    def prefetch(self) -> int:
+        """How many plain functions to have in line, behind those that the slots run."""
         if self._mean is None:
-            return self._threads
+            return 0
         soon = self._threads * AHEAD / max(self._mean, 1e-6)
-        return max(self._threads, min(MOST_CLAIMED, math.ceil(soon)))
+        # Rounded down: nobody stands behind a long job.
+        return min(_LONGEST_LINE, int(soon))
 
     def saw(self, queue_name: str, *, only_async: bool) -> None:
         """What the last claim from a queue brought."""

@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -28,11 +29,13 @@ from .claimer import STANDSTILL, Claimer, Wish
 from .coroutines import CoroutineSlots
 from .demand import Demand
 from .options import Identity, Options
+from .pulse import Pulse
 from .recorder import Recorder
 from .rest import Rest
 from .slots import ThreadSlots
 
 logger = logging.getLogger("jobs")
+Connection = psycopg.Connection[Any]
 
 # Of a runner whose supervisor died, and whose jobs took too long to end.
 EXIT_ORPHANED = 75
@@ -58,15 +61,22 @@ class Dispatcher:
         self._slots = slots
         self._coroutines = coroutines
         self._board = board
+        self._pulse = Pulse(board)
         self._bell = bell
         self._lifeline = lifeline
         self._settings = conf.settings()
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: Connection | None = None
+        # A lone runner claims over a second one while the first records: one process of the
+        # server cannot keep up with it.
+        self._second: Connection | None = None
+        self._claiming = ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims")
         self.demand = Demand(options.threads)
         self.recorder = Recorder(slots, coroutines, board, self.demand)
         self._claimer = Claimer(options, identity, slots, coroutines, self.demand, self.recorder)
         self._rest = Rest(self._settings.poll_interval.total_seconds())
         self._asked_at = self._swept_at = time.monotonic()
+        # When jobs came or were recorded last.
+        self._moved_at = 0.0
         # When an orphaned runner ends, finished or not.
         self._end_by: float | None = None
         self._is_stopping = False
@@ -104,11 +114,13 @@ class Dispatcher:
             wishes = self._claimer.wishes(connection, now, look=self._rest.has_begun)
         # Nothing may fail between this and the `try`: what is gathered is nowhere else.
         batch = self.recorder.gather(now)
-        replies: list[lifecycle.Reply] = []
+        got = 0
         if batch or wishes or self.recorder.has_ended_claims:
+            moved = bool(batch)
             try:
-                replies = self._exchange(connection, batch, wishes)
+                got = self._exchange(connection, batch, wishes)
             except Exception as error:
+                # What was booked before the error is not in it any more.
                 self.recorder.put_back(batch)
                 # The claims may have committed all the same: look for them at once.
                 self._swept_at = 0.0
@@ -116,18 +128,53 @@ class Dispatcher:
                     raise
                 self.recorder.write_apart(connection)
                 return 0.0
-        got = sum(self._claimer.hand_out(reply.jobs()) for reply in replies)
+            if moved or got:
+                self._moved_at = time.monotonic()
+            self._hold(self._in_line)
         return self._next_wait(now, got, bool(wishes))
 
-    def _exchange(
-        self, connection: psycopg.Connection[Any], batch: list[Ended], wishes: list[Wish]
-    ) -> list[lifecycle.Reply]:
-        """Record and claim in one pipeline and one commit, and book what was recorded."""
+    def _exchange(self, connection: Connection, batch: list[Ended], wishes: list[Wish]) -> int:
+        """Record and claim, in one pipeline and one commit; returns how many jobs came."""
+        # Said before: the first that comes may hold the interpreter as soon as it has it.
+        self._hold(self._in_line + sum(limit for _, limit in wishes))
+        revoked = self._board.revoked
+        if batch and wishes and self._second is not None:
+            return self._exchange_at_once(connection, self._second, batch, wishes, revoked)
         with connection.pipeline():
             sent = self.recorder.send(connection, batch)
             replies = [self._claimer.claim(connection, wish) for wish in wishes]
         self.recorder.book(connection, batch, sent)
-        return replies
+        return self._hand_out([reply.read() for reply in replies], revoked)
+
+    def _exchange_at_once(
+        self,
+        connection: Connection,
+        second: Connection,
+        batch: list[Ended],
+        wishes: list[Wish],
+        revoked: int,
+    ) -> int:
+        """The same over two connections, so that two of the server's processes work."""
+        claiming = self._claiming.submit(self._claimer.claim_all, second, wishes)
+        try:
+            with connection.pipeline():
+                sent = self.recorder.send(connection, batch)
+            self.recorder.book(connection, batch, sent)
+        except BaseException:
+            # What was claimed is this runner's to run all the same.
+            with contextlib.suppress(psycopg.Error):
+                self._hand_out(claiming.result(), revoked)
+            raise
+        return self._hand_out(claiming.result(), revoked)
+
+    def _hand_out(self, claims: list[lifecycle.Brought], revoked: int) -> int:
+        for brought in claims:
+            self._claimer.hand_out(brought, revoked)
+        return sum(len(brought.jobs) for brought in claims)
+
+    def _hold(self, waiting: int) -> None:
+        self._board.hold(self._in_hand, waiting)
+        self._pulse.need(waiting > 0)
 
     # Between two rounds.
 
@@ -140,6 +187,8 @@ class Dispatcher:
             return self._wait_stopping()
         if self.recorder.has_fresh:
             return _GATHER if self._slots.line else 0.0
+        if got and self._claimer.has_room:
+            return 0.0
         if got or not self._claimer.has_room:
             return STANDSTILL if self._slots.line or self._coroutines.line else _ASK
         if not self._rest.has_begun:
@@ -152,8 +201,10 @@ class Dispatcher:
     def _wait_empty(self, now: float) -> float:
         """Nothing is due."""
         if self._options.burst and not self.has_work:
-            is_due = self._claimer.is_due(time.monotonic())
-            self.finished = not (self.recorder.has_ended_claims or is_due)
+            # What ended last may have enqueued another.
+            sure = self._claimer.looked_since(max(self._rest.since, self._moved_at))
+            is_due = self._claimer.sees_due(time.monotonic())
+            self.finished = sure and not (self.recorder.has_ended_claims or is_due)
             # What is due and cannot be had is held by somebody.
             return self._rest.next_pause()
         if self._rest.wants_to_sleep(now):
@@ -179,6 +230,10 @@ class Dispatcher:
     def _in_hand(self) -> int:
         return self._slots.in_hand + self._coroutines.in_hand
 
+    @property
+    def _in_line(self) -> int:
+        return len(self._slots.line) + len(self._coroutines.line)
+
     def _say_idle(self, idle: bool) -> None:
         if idle != self._rest.is_asleep and self._settings.listen:
             presence.say_idle(self._connected(), self._identity, idle=idle)
@@ -187,8 +242,7 @@ class Dispatcher:
     def _sleep(self, seconds: float) -> None:
         """Until something rings, at most so long."""
         if seconds > 0:
-            target = self.demand.target
-            self._slots.ring_below = 0 if target <= self._slots.count else target // 2
+            self._slots.ring_below = self.demand.prefetch // 2
             self._slots.ring = self._coroutines.ring = self._ring
             # Whatever ended before the bell was set has rung nobody.
             if (self._slots.done and not self._slots.line) or self._coroutines.done:
@@ -218,10 +272,8 @@ class Dispatcher:
 
     # Now and then.
 
-    def _house_keep(self, connection: psycopg.Connection[Any], now: float) -> None:
-        if self._slots.line and now - self._slots.moved_at > STANDSTILL:
-            self.demand.stood_still(now - self._slots.moved_at)
-            self.recorder.release(self._slots.take_back())
+    def _house_keep(self, connection: Connection, now: float) -> None:
+        self._shorten_line(now)
         if self._coroutines.line and self._coroutines.stood_still(now) > STANDSTILL:
             self.recorder.release(self._coroutines.take_back())
         self.recorder.write_progress(connection, now)
@@ -233,7 +285,23 @@ class Dispatcher:
         if now - self._swept_at > self._settings.heartbeat_interval.total_seconds():
             self._swept_at = now
             self.sweep()
-        self._board.count({}, self._in_hand)
+        self._hold(self._in_line)
+
+    def _shorten_line(self, now: float) -> None:
+        """Give back what has stood for too long behind others: somebody else may be idle."""
+        if not self._slots.line:
+            return
+        if now - self._slots.moved_at > STANDSTILL:
+            self.demand.stood_still(now - self._slots.moved_at)
+            self.recorder.release(self._slots.take_back())
+            return
+        try:
+            waited = now - self._slots.line[0].handed_at
+        except IndexError:
+            return
+        if waited > STANDSTILL:
+            # It moves, but its jobs are longer than those by which it was measured.
+            self.recorder.release(self._slots.take_back(self.demand.prefetch))
 
     def _cancel(self, job_id: str) -> None:
         self.recorder.cancelled.add(job_id)
@@ -258,10 +326,14 @@ class Dispatcher:
     def connect(self) -> None:
         """If there is none: a new one, and a look for what the last may have left behind."""
         if self._connection is None:
+            if self._options.processes == 1 and self._second is None:
+                # It does without, where the server has no room for another.
+                with contextlib.suppress(psycopg.OperationalError):
+                    self._second = lifecycle.connect(f"jobs claims {self._identity.name}")
             self._connection = lifecycle.connect(f"jobs runner {self._identity.name}")
             self.sweep()
 
-    def _connected(self) -> psycopg.Connection[Any]:
+    def _connected(self) -> Connection:
         assert self._connection is not None
         return self._connection
 
@@ -270,9 +342,8 @@ class Dispatcher:
         if failures == 1 or failures % 20 == 0:
             logger.warning("runner %s: %s", self._identity.name, str(error).strip())
         gone = isinstance(error, psycopg.Error) and lifecycle.is_gone(error)
-        if self._connection is not None and (gone or self._connection.closed):
-            self._connection.close()
-            self._connection = None
+        if gone or any(one.closed for one in self._connections):
+            self._disconnect()
         return min(5.0, 0.05 * 2.0 ** min(failures, 8)) * (0.5 + random.random())  # noqa: S311
 
     def leave(self) -> None:
@@ -280,4 +351,14 @@ class Dispatcher:
             # Its name among the sleepers goes with the next heartbeat otherwise.
             with contextlib.suppress(psycopg.Error):
                 self._say_idle(False)
-            self._connection.close()
+        self._disconnect()
+        self._claiming.shutdown()
+
+    @property
+    def _connections(self) -> list[Connection]:
+        return [one for one in (self._connection, self._second) if one is not None]
+
+    def _disconnect(self) -> None:
+        for one in self._connections:
+            one.close()
+        self._connection = self._second = None

@@ -6,25 +6,20 @@ import os
 import socket
 from collections.abc import Collection
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from jobs import __version__
+from jobs.lifecycle.statements import read_all
 
 from .options import Identity, Options
 
 # What this version understands of the tables; raised when older workers would misread rows.
 PROTOCOL = 1
-_HERE = Path(__file__).parent
-
-
-@cache
-def _statement(name: str) -> LiteralString:
-    return (_HERE / f"{name}.sql").read_text(encoding="utf-8")
+_STATEMENTS = read_all(Path(__file__).parent)
 
 
 def register(
@@ -32,7 +27,7 @@ def register(
 ) -> None:
     """Insert the worker's row; before its runners claim."""
     connection.execute(
-        _statement("register"),
+        _STATEMENTS["register"],
         {
             "id": id_,
             "name": options.name,
@@ -55,7 +50,7 @@ def heartbeat(
 ) -> bool:
     """Say that the worker and these runners live; False: it was taken for dead."""
     cursor = connection.execute(
-        _statement("heartbeat"), {"id": id_, "runners": list(runners), "stopping": stopping}
+        _STATEMENTS["heartbeat"], {"id": id_, "runners": list(runners), "stopping": stopping}
     )
     return cursor.fetchone() is not None
 
@@ -63,22 +58,22 @@ def heartbeat(
 def say_idle(connection: psycopg.Connection[Any], identity: Identity, *, idle: bool) -> None:
     """Ask for notifications, or say that none are needed any more."""
     connection.execute(
-        _statement("say_idle"),
+        _STATEMENTS["say_idle"],
         {"id": identity.worker_id, "runner": identity.runner, "idle": idle},
     )
 
 
 def note_queues(connection: psycopg.Connection[Any], names: Collection[str]) -> None:
     """Give queues that were seen for the first time a row."""
-    connection.execute(_statement("note_queues"), {"names": sorted(names)})
+    connection.execute(_STATEMENTS["note_queues"], {"names": sorted(names)})
 
 
 def bury(connection: psycopg.Connection[Any], timeout: timedelta) -> list[str]:
     """Delete the rows of workers that are silent for longer; their names."""
-    rows = connection.execute(_statement("bury"), {"timeout": timeout}).fetchall()
+    rows = connection.execute(_STATEMENTS["bury"], {"timeout": timeout}).fetchall()
     return [row[0] for row in rows]
 
 
 def leave(connection: psycopg.Connection[Any], id_: UUID) -> None:
     """Delete the worker's row."""
-    connection.execute(_statement("leave"), {"id": id_})
+    connection.execute(_STATEMENTS["leave"], {"id": id_})

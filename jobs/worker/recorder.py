@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -60,7 +61,7 @@ class Recorder:
         self._board = board
         self._demand = demand
         # Jobs of each known claim that are not recorded yet, and claims that have none left.
-        self._open: Counter[str] = Counter()
+        self._open: dict[str, set[str]] = {}
         self._ended_claims: list[str] = []
         # Outcomes that could not be written, and from when on to try again.
         self._later: list[Ended] = []
@@ -91,8 +92,8 @@ class Recorder:
     def known_claims(self) -> list[str]:
         return [*self._open, *self._ended_claims]
 
-    def opened(self, claim: str, jobs: int) -> None:
-        self._open[claim] += jobs
+    def opened(self, claim: str, jobs: Iterable[str]) -> None:
+        self._open[claim] = set(jobs)
 
     def release(self, jobs: list[Claimed]) -> None:
         """Give back what has not started, with the next batch."""
@@ -137,6 +138,7 @@ class Recorder:
         """The pipeline has committed: book what was written, sort out what was not.
 
         Reading back comes first: should it fail, nothing is booked, and the batch is whole.
+        What is booked leaves the batch, so that nobody puts it back.
         """
         later, lost = self._unwritten(connection, batch, sent.recorded())
         self._ended_claims = []
@@ -145,9 +147,9 @@ class Recorder:
         to_tell: list[Ended] = []
         for ended in batch:
             job = ended.job
-            if job.id in later:
+            if later and (job.id, job.claim) in later:
                 continue
-            if job.id in lost:
+            if lost and (job.id, job.claim) in lost:
                 ended = Ended(job, TakenOver())
             if type(ended.outcome) is not Succeeded:
                 to_tell.append(ended)
@@ -156,9 +158,10 @@ class Recorder:
             if job.started_at and not job.is_async:
                 seconds += job.finished_at - job.started_at
                 ran += 1
+        batch.clear()
         if ran:
             self._demand.ran(seconds, ran)
-        self._board.count(counts, self._slots.busy + self._coroutines.in_hand)
+        self._board.add(counts)
         # Last, and guarded: a log handler of the site's may raise, and all is booked.
         for ended in to_tell:
             with contextlib.suppress(Exception):
@@ -166,8 +169,8 @@ class Recorder:
 
     def _unwritten(
         self, connection: Connection, batch: list[Ended], recorded: set[str]
-    ) -> tuple[set[str], set[str]]:
-        """(ids to be written later, ids that are others' by now)"""
+    ) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """(id and claim) of those to be written later, and of those that are others' by now."""
         missing = [
             ended
             for ended in batch
@@ -182,15 +185,18 @@ class Recorder:
             for ended in found.later
         )
         self._later_at = time.monotonic() + _LOCKED
-        return {ended.job.id for ended in found.later}, {ended.job.id for ended in found.lost}
+        return _keys(found.later), _keys(found.lost)
 
     def _close(self, job: Claimed) -> None:
-        self._board.end(job.id, job.claim)
+        if job.place:
+            self._board.end(job.place)
+            job.place = 0
         self.cancelled.discard(job.id)
-        if job.claim not in self._open:
+        left = self._open.get(job.claim)
+        if left is None:
             return
-        self._open[job.claim] -= 1
-        if self._open[job.claim] <= 0:
+        left.discard(job.id)
+        if not left:
             del self._open[job.claim]
             self._ended_claims.append(job.claim)
 
@@ -223,3 +229,7 @@ class Recorder:
             with connection.transaction():
                 sent = lifecycle.record_refused(connection, batch[0])
         self.book(connection, batch, sent)
+
+
+def _keys(ended: Iterable[Ended]) -> set[tuple[str, str]]:
+    return {(one.job.id, one.job.claim) for one in ended}

@@ -22,6 +22,12 @@ class Rest:
         self.is_asleep = False
 
     @property
+    def since(self) -> float:
+        """When it began; it has to have begun."""
+        assert self._since is not None
+        return self._since
+
+    @property
     def has_begun(self) -> bool:
         return self._since is not None
 

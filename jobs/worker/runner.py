@@ -11,19 +11,14 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-import psycopg
-from django.conf import settings as django_settings
-from django.db import connections, reset_queries
-from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.pq import TransactionStatus
-
 from jobs import lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobTimeout, TaskNotFound
 from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
 from jobs.lifecycle import Claimed
-from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome
+from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, TakenOver
 from jobs.tasks import Task, resolve
 
+from . import connections
 from .bell import Bell, Call
 from .board import Board
 from .coroutines import CoroutineSlots
@@ -33,10 +28,6 @@ from .slots import ThreadSlots
 from .watch import Watch
 
 logger = logging.getLogger("jobs")
-
-_stop_alarm = signal.setitimer
-# After so many jobs it is seen whether one has taken the handler of SIGTERM.
-_ASK_AFTER = 64
 
 # The dispatcher broke: a mistake of ours, which a new process may survive.
 EXIT_BROKEN = 70
@@ -56,11 +47,17 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._ran = 0
-        tidy = self._tidy_process if options.threads == 1 else tidy_connections
-        self.slots = ThreadSlots(options.threads, self._run, self._new_context, Watch(), tidy)
+        connections.remember()
+        self.slots = ThreadSlots(
+            options.threads,
+            self._run,
+            self._new_context,
+            Watch(),
+            tidy=connections.tidy,
+            sweep=self._sweep if options.threads == 1 else None,
+        )
         self.coroutines = CoroutineSlots(
-            options.coroutines, self._arun, self._new_context, tidy_connections
+            options.coroutines, self._arun, self._new_context, connections.tidy
         )
         self.dispatcher = Dispatcher(
             options, identity, self.slots, self.coroutines, board, bell, lifeline
@@ -82,13 +79,10 @@ class Runner:
         signal.signal(signal.SIGINT, _nothing)
         self._term = signal.getsignal(signal.SIGTERM)
 
-    def _tidy_process(self) -> None:
-        """After each job in the main thread: an alarm that it may have left behind."""
-        tidy_connections()
-        _stop_alarm(signal.ITIMER_REAL, 0)
-        self._ran += 1
-        # Asking for a handler costs more than a short job does.
-        if self._ran % _ASK_AFTER == 0 and signal.getsignal(signal.SIGTERM) is not self._term:
+    def _sweep(self) -> None:
+        """What a job may have left behind in the main thread: an alarm, a handler."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if signal.getsignal(signal.SIGTERM) is not self._term:
             self._take_signals()
 
     def _dispatch(self) -> None:
@@ -139,7 +133,15 @@ class Runner:
             )
         if self.dispatcher.is_cancelled(job):
             return Cancelled(problem_of(JobCancelled("cancelled before it started")))
-        self._board.start(job.id, job.claim)
+        # Said first and asked then: either this sees that the supervisor gives it back, or the
+        # supervisor sees that it is started.
+        job.place = self._board.start(job.id, job.claim)
+        if job.revoked != self._board.revoked:
+            # It never started, is charged with nothing, and its times are no attempt's.
+            self._board.end(job.place)
+            job.place = 0
+            job.started_at = job.finished_at = 0.0
+            return TakenOver()
         task = self._tasks.get(job.task)
         if task is None:
             try:
@@ -162,53 +164,6 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 def _die_as_others_do() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def tidy_connections() -> None:
-    """What Django does after each request, without a query: close what is broken or too old."""
-    for connection in connections.all(initialized_only=True):
-        # Asking a wrapper for more than this would open a connection.
-        if connection.connection is None:
-            continue
-        try:
-            if _is_left_open(connection):
-                _throw_away(connection)
-            else:
-                connection.close_if_unusable_or_obsolete()
-        except Exception:
-            logger.exception("connection %s could not be looked after", connection.alias)
-            del connections[connection.alias]
-    if django_settings.DEBUG:
-        reset_queries()
-
-
-def _is_left_open(connection: BaseDatabaseWrapper) -> bool:
-    """In a transaction that belongs to nobody any more, or in the middle of a query that an
-    interruption has left."""
-    if connection.in_atomic_block or not connection.autocommit:
-        return True
-    raw = connection.connection
-    return isinstance(raw, psycopg.Connection) and (
-        raw.closed or raw.info.transaction_status != TransactionStatus.IDLE
-    )
-
-
-def _throw_away(connection: BaseDatabaseWrapper) -> None:
-    """End the session and forget the wrapper, which remembers a broken block for ever."""
-    raw = connection.connection
-    if isinstance(raw, psycopg.Connection):
-        if raw.info.transaction_status == TransactionStatus.ACTIVE:
-            raw.cancel()
-        raw.close()
-    del connections[connection.alias]
-
-
-def forget_connections(own: list[psycopg.Connection[Any]]) -> None:
-    """In a forked child: let go of the parent's connections without ending its sessions."""
-    for connection in connections.all(initialized_only=True):
-        connection.connection = None
-    for one in own:
-        os.close(one.fileno())
 
 
 def main(options: Options, identity: Identity, board: Board, bell: Bell, lifeline: int) -> None:

@@ -17,11 +17,12 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from types import FrameType
+from typing import Protocol
 
 from jobs.errors import JobCancelled, JobTimeout
 from jobs.execution import Context, problem_of
 from jobs.lifecycle import Claimed, Ended
-from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem
+from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Succeeded
 
 from .watch import Watch
 
@@ -30,9 +31,18 @@ logger = logging.getLogger("jobs")
 # Interrupts the main thread's task. Few programs use it, and none for its own sake.
 INTERRUPT = signal.SIGVTALRM
 
+# What jobs leave behind in the process is swept up at most so often, in seconds.
+_SWEEP = 0.001
+
 # (job, context) → outcome; everything about the job but where it runs.
 Run = Callable[[Claimed, Context], Outcome]
 NewContext = Callable[[Claimed], Context]
+
+
+class Tidy(Protocol):
+    """Looks after what a job left behind, more closely where something went wrong."""
+
+    def __call__(self, *, thoroughly: bool) -> None: ...
 
 
 class Slot:
@@ -114,7 +124,9 @@ class ThreadSlots:
         run: Run,
         new_context: NewContext,
         watch: Watch,
-        tidy: Callable[[], None] = lambda: None,
+        *,
+        tidy: Tidy = lambda *, thoroughly: None,
+        sweep: Callable[[], None] | None = None,
     ) -> None:
         self.count = count
         self.line: deque[Claimed] = deque()
@@ -129,8 +141,11 @@ class ThreadSlots:
         self._run = run
         self._new_context = new_context
         self._watch = watch
-        # Called after each job, where no interruption can reach.
+        # Both where no interruption can reach: after each job, and, since it costs as much as
+        # a short job does, before a rest and before a job when it has not been done of late.
         self._tidy = tidy
+        self._sweep = sweep
+        self._swept_at = 0.0
         self._counting = threading.Lock()
         self._pid = os.getpid()
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -153,9 +168,9 @@ class ThreadSlots:
         for _ in range(min(self._asleep, len(jobs))):
             self._wake.put(None)
 
-    def take_back(self) -> list[Claimed]:
-        """Empty the line, from its end."""
-        return emptied(self.line)
+    def take_back(self, keep: int = 0) -> list[Claimed]:
+        """Shorten the line to so many, from its end."""
+        return emptied(self.line, keep)
 
     def serve(self) -> None:
         """Run jobs until closed. Called in the main thread."""
@@ -194,6 +209,8 @@ class ThreadSlots:
                 if self.line:
                     job = self._next()
                 if job is None:
+                    if self._sweep is not None:
+                        self._sweep()
                     slot.is_busy = False
                     self._rest()
                 else:
@@ -220,7 +237,10 @@ class ThreadSlots:
             self._asleep -= 1
 
     def _one(self, slot: Slot, job: Claimed) -> None:
-        self.moved_at = time.monotonic()
+        self.moved_at = now = time.monotonic()
+        if self._sweep is not None and now - self._swept_at > _SWEEP:
+            self._swept_at = now
+            self._sweep()
         context = self._new_context(job)
         deadline = None
         try:
@@ -244,7 +264,10 @@ class ThreadSlots:
             os._exit(0)
         if deadline is not None:
             self._watch.disarm(deadline)
-        self._tidy()
+        try:
+            self._tidy(thoroughly=type(outcome) is not Succeeded)
+        except Exception:
+            logger.exception("what job %s left behind could not be looked after", job.id)
         self._end(slot, job, outcome)
 
     def _end(self, slot: Slot, job: Claimed, outcome: Outcome) -> None:
@@ -258,14 +281,15 @@ class ThreadSlots:
             ring()
 
 
-def emptied(line: deque[Claimed]) -> list[Claimed]:
+def emptied(line: deque[Claimed], keep: int = 0) -> list[Claimed]:
     """What stood in the line, taken one by one from its end: each by nobody else, too."""
     taken = []
-    while True:
+    while len(line) > keep:
         try:
             taken.append(line.pop())
         except IndexError:
-            return taken
+            break
+    return taken
 
 
 def too_long(job: Claimed) -> JobTimeout:

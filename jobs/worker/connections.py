@@ -1,0 +1,124 @@
+"""Django's connections in a runner: looked after following each job, without a query for it.
+
+Django does this after each request. Walking all its wrappers costs more than a short job, so
+each thread remembers those that were opened in it, and a job that opened none costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+import psycopg
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from psycopg.pq import TransactionStatus
+
+logger = logging.getLogger("jobs")
+
+
+class _Opened(threading.local):
+    """The calling thread's wrappers that may have an open connection."""
+
+    def __init__(self) -> None:
+        self.wrappers: list[BaseDatabaseWrapper] = []
+
+
+_opened = _Opened()
+
+
+def remember() -> None:
+    """From now on, note which thread opens which connection."""
+    connection_created.connect(_note, dispatch_uid="jobs.worker.connections")
+
+
+def _note(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if connection not in _opened.wrappers:
+        _opened.wrappers.append(connection)
+
+
+def tidy(*, thoroughly: bool = True) -> None:
+    """Close what the thread's last job left broken, in a transaction, or too old.
+
+    `thoroughly`: also what was opened and not noted, as an interruption may have it.
+    """
+    if thoroughly:
+        for wrapper in connections.all(initialized_only=True):
+            if wrapper.connection is not None:
+                _note(connection=wrapper)
+    if not _opened.wrappers:
+        return
+    for wrapper in _opened.wrappers:
+        # Asking a wrapper without one for more than this would open a connection.
+        if wrapper.connection is not None:
+            _look_after(wrapper)
+        # With DEBUG, Django keeps every query.
+        wrapper.queries_log.clear()
+    _opened.wrappers = [one for one in _opened.wrappers if one.connection is not None]
+
+
+def _look_after(wrapper: BaseDatabaseWrapper) -> None:
+    try:
+        if _is_left_open(wrapper):
+            _throw_away(wrapper)
+        else:
+            wrapper.close_if_unusable_or_obsolete()
+    except Exception:
+        logger.exception("connection %s could not be looked after", wrapper.alias)
+        _forget(wrapper)
+
+
+def _is_left_open(wrapper: BaseDatabaseWrapper) -> bool:
+    """In a transaction that belongs to nobody any more, or in the middle of a query that an
+    interruption has left."""
+    if wrapper.in_atomic_block or not wrapper.autocommit:
+        return True
+    raw = wrapper.connection
+    return isinstance(raw, psycopg.Connection) and (
+        raw.closed or raw.info.transaction_status != TransactionStatus.IDLE
+    )
+
+
+def _throw_away(wrapper: BaseDatabaseWrapper) -> None:
+    """End the session and forget the wrapper, which remembers a broken block for ever."""
+    raw = wrapper.connection
+    if isinstance(raw, psycopg.Connection):
+        if raw.info.transaction_status == TransactionStatus.ACTIVE:
+            raw.cancel()
+        raw.close()
+        if pool := _pool_of(wrapper):
+            pool.putconn(raw)
+    _forget(wrapper)
+
+
+def _forget(wrapper: BaseDatabaseWrapper) -> None:
+    wrapper.connection = None
+    # A task may have made a wrapper of its own, under any name.
+    if any(one is wrapper for one in connections.all(initialized_only=True)):
+        del connections[wrapper.alias]
+
+
+def _pool_of(wrapper: BaseDatabaseWrapper) -> Any:
+    """Django's own pool, if the site has one."""
+    has_one = wrapper.vendor == "postgresql" and wrapper.settings_dict["OPTIONS"].get("pool")
+    return wrapper.pool if has_one else None  # type: ignore[attr-defined]
+
+
+def close_for_forks() -> None:
+    """Before the first fork: sessions, and pools of them, must not be shared with children."""
+    connections.close_all()
+    for wrapper in connections.all(initialized_only=True):
+        if _pool_of(wrapper):
+            wrapper.close_pool()  # type: ignore[attr-defined]
+
+
+def forget_all(own: list[psycopg.Connection[Any]]) -> None:
+    """In a forked child: let go of the parent's connections without ending its sessions."""
+    for wrapper in connections.all(initialized_only=True):
+        wrapper.connection = None
+    _opened.wrappers.clear()
+    for one in own:
+        os.close(one.fileno())

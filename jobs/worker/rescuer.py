@@ -1,0 +1,140 @@
+"""Giving back what nobody works on: a supervisor's part that compares what is with what should
+be. Claims of the dead, of workers that fell silent, and what stands behind a job that never
+lets its runner's other threads run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from jobs import conf, lifecycle
+
+from . import presence
+from .board import Board
+from .console import Console
+
+logger = logging.getLogger("jobs")
+
+# All in seconds. A runner whose pulse stands still for so long cannot give back its line…
+_STUCK = 0.5
+# (The supervisor's own rounds are never so far apart, unless it slept.)
+_SLEPT = 1.3
+# …which is done for it, so often as it goes on…
+_AGAIN = 1.0
+# …and what it wrote before it saw the board revoked is visible long before so much later.
+_VISIBLE = 0.01
+# So many dead runners are remembered: their last claims may still commit.
+_REMEMBERED = 64
+
+
+class Rescuer:
+    def __init__(self, console: Console, wake: Callable[[], None]) -> None:
+        self._console = console
+        self._wake = wake
+        self._timeout = conf.settings().heartbeat_timeout
+        # How the dead runners died, for the jobs they held: (note, board, charged).
+        self._deaths: dict[str, tuple[str, Board, bool]] = {}
+        self._round_at = self._awake_since = time.monotonic()
+        # When each stuck runner was freed last.
+        self._freed: dict[UUID, float] = {}
+
+    def died(self, runner: UUID, note: str, board: Board, *, charged: bool) -> None:
+        """Remember how a runner died, until its claims are gone."""
+        self._deaths[str(runner)] = (note, board, charged)
+        self._freed.pop(runner, None)
+        while len(self._deaths) > _REMEMBERED:
+            self._deaths.pop(next(iter(self._deaths)))
+
+    def rescue(
+        self,
+        control: psycopg.Connection[Any],
+        worker_id: UUID,
+        live: Collection[UUID],
+        *,
+        connected_at: float,
+    ) -> None:
+        """Give back the claims that nobody works on."""
+        # After a server's rest all heartbeats are old: nobody is judged by one that this
+        # worker could not have seen.
+        if time.monotonic() - connected_at > self._timeout.total_seconds():
+            for name in presence.bury(control, self._timeout):
+                logger.error("worker %s has not been heard of for %s", name, self._timeout)
+        for orphan in lifecycle.orphans(control, worker_id, live):
+            note, board, charged = self._deaths.get(
+                orphan.runner, ("its worker was not heard of any more", None, True)
+            )
+            started = None if board is None else board.started(orphan.claim)
+            self._give_back(control, orphan.claim, note, charged=charged, started=started)
+
+    def round(self) -> None:
+        """Called in each of the supervisor's rounds: after a long sleep of its own (the machine
+        was suspended, all of it was stopped) it judges nobody by what it could not see."""
+        now = time.monotonic()
+        if now - self._round_at > _SLEPT:
+            self._awake_since = now
+        self._round_at = now
+
+    def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
+        """Give back what stands in line behind a job that holds the interpreter's lock.
+
+        The runner's own threads cannot, and its process may even be stopped. Claims are read
+        before the board is revoked: those that come later are the runner's to run. Both sides
+        write first and read then, so for each job at least one sees the other (docs/decisions,
+        0004).
+        """
+        now = time.monotonic()
+        silent = now - max(board.ticked_at, self._awake_since)
+        if not board.waiting or silent < _STUCK or now - self._freed.get(runner, 0.0) < _AGAIN:
+            return
+        claims = lifecycle.claims_of(control, runner)
+        board.revoke()
+        time.sleep(_VISIBLE)
+        for claim in claims:
+            self._give_back(
+                control,
+                claim,
+                "its runner was busy",
+                charged=False,
+                started=board.started(claim),
+                keep_started=True,
+            )
+        # Not before: what failed is tried again, and a claim under way may yet commit.
+        self._freed[runner] = now
+
+    def _give_back(
+        self,
+        control: psycopg.Connection[Any],
+        claim: str,
+        note: str,
+        *,
+        charged: bool,
+        started: Collection[str] | None,
+        keep_started: bool = False,
+    ) -> None:
+        try:
+            rescued = lifecycle.give_back(
+                control,
+                claim,
+                note=note,
+                charged=charged,
+                started=started,
+                keep_started=keep_started,
+            )
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            # One that cannot be given back now must not hold up the others.
+            logger.warning("claim %s: %s", claim, str(error).strip())
+            return
+        for job in rescued:
+            if job.charged:
+                logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
+        if rescued:
+            self._console.add({"given_back": len(rescued)})
+            self._wake()
