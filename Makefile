@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The other queues' libraries stay out of the way.
+BENCH_VENV ?= .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve clean
+.PHONY: help demo test check serve bench bench-quick soak clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,15 +28,25 @@ check: $(READY) ## Formatting, lint, floors, types, Django's checks, migrations
 	@$(BIN)/python -m tests.typing
 	@$(BIN)/python manage.py check --fail-level WARNING
 	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python -m bench.budget
 
 serve: $(READY) ## Keep site, worker and beat running, to look at
 	@$(BIN)/python manage.py serve
+
+bench: $(BENCH_READY) ## Measure beside other queues, half an hour; ARGS="--only jobs,celery"
+	@$(BENCH_VENV)/bin/python -m bench $(ARGS)
+
+bench-quick: $(BENCH_READY) ## The same with fewer jobs, in some minutes
+	@$(BENCH_VENV)/bin/python -m bench --quick $(ARGS)
+
+soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
+	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),60)
 
 clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \
 		$(BIN)/python -m project.private_postgres .postgres stop; fi
 	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		.import_linter_cache build *.egg-info $(VENV)
+		.import_linter_cache .bench build *.egg-info $(VENV) $(BENCH_VENV)
 	@echo "The private PostgreSQL is stopped; its data, $(VENV), uploads and caches are deleted."
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -50,4 +63,11 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
 		2>$(VENV)/pip.log || { cat $(VENV)/pip.log; \
 		echo "Installing failed: is a package index within reach? (pip config list)"; exit 1; }
+	@touch $@
+
+$(BENCH_READY): requirements.txt bench/requirements.txt
+	@echo "Setting up $(BENCH_VENV) (once)"
+	@[ -x $(BENCH_VENV)/bin/python ] || $(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r bench/requirements.txt 2>$(BENCH_VENV)/pip.log || { cat $(BENCH_VENV)/pip.log; exit 1; }
 	@touch $@

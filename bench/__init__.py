@@ -1,0 +1,1 @@
+"""Measurements beside other queues. Not part of the package: run by `make bench`."""
