@@ -30,6 +30,7 @@ from jobs.worker.pulse import Pulse
 from jobs.worker.rest import Rest
 from jobs.worker.runner import Runner
 from jobs.worker.slots import ThreadSlots
+from jobs.worker.supervisor import Child, Supervisor
 from jobs.worker.watch import Watch
 from tests import tasks
 from tests.eventually import eventually
@@ -675,6 +676,61 @@ def test_a_sleeping_runner_says_so_and_a_busy_one_does_not(
     runner.step_until(lambda: Worker.objects.get().idle == [runner.identity.runner])
     enqueue(tasks.noop)
     runner.step_until(lambda: Worker.objects.get().idle == [])
+
+
+def test_a_runner_that_is_rung_claims_first_and_looks_if_that_brings_nothing(
+    one_runner: Callable[..., OneRunner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = one_runner()
+    dispatcher, bell = runner.dispatcher, runner.dispatcher._bell
+    first = enqueue(tasks.noop)
+    runner.step_until(lambda: Job.objects.get(pk=first.pk).is_finished)
+    runner.step_until(lambda: dispatcher._rest.is_asleep)
+    looks: list[str] = []
+    for name in ("look", "glance"):
+        real = getattr(lifecycle, name)
+
+        def noted(*args: Any, name: str = name, real: Any = real) -> Any:
+            looks.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(lifecycle, name, noted)
+
+    second = enqueue(tasks.noop)
+    bell.ring()
+    dispatcher._sleep(5)
+    dispatcher.step()
+    assert Job.objects.get(pk=second.pk).attempt == 1
+    assert looks == []
+
+    runner.step_until(lambda: dispatcher._rest.is_asleep)
+    elsewhere = tasks.noop.using(queue_name="elsewhere").enqueue()
+    bell.ring()
+    dispatcher._sleep(5)
+    looks.clear()
+    assert dispatcher.step() == 0.0
+    runner.step_until(lambda: Job.objects.get(pk=elsewhere.pk).is_finished)
+    assert looks
+
+
+def test_the_runner_with_the_least_to_do_is_woken_first_and_the_others_soon() -> None:
+    supervisor = Supervisor(Options(processes=3), Console(lambda line: None))
+    children = [
+        Child(number, number, Bell(), Identity(ids.uuid7(), "w"), Board(), 0.0)
+        for number in range(3)
+    ]
+    supervisor._children = {child.pid: child for child in children}
+    for child, running in zip(children, (1, 0, 2), strict=True):
+        child.board.hold(running, 0)
+
+    def woken() -> list[int]:
+        return [child.number for child in children if child.bell.wait(0)[0]]
+
+    supervisor._wake_runners()
+    assert woken() == [1]
+    supervisor._wake_others()
+    assert woken() == []
+    eventually(lambda: supervisor._wake_others() or woken() == [0, 1, 2])
 
 
 def test_the_console_says_few_lines() -> None:

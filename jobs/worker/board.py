@@ -93,6 +93,11 @@ class Board:
         return self._get(_RUNNING)
 
     @property
+    def in_hand(self) -> int:
+        """What it runs and what it has in line, when it was last said."""
+        return self.running + self.waiting
+
+    @property
     def waiting(self) -> int:
         """How many jobs stood in line, or were asked for, when it was last said."""
         return self._get(_WAITING)

@@ -80,6 +80,8 @@ class Dispatcher:
         # When an orphaned runner ends, finished or not.
         self._end_by: float | None = None
         self._is_stopping = False
+        # While it slept, somebody has enqueued a job.
+        self._is_rung = False
         self.finished = False
 
     # The loop.
@@ -111,7 +113,9 @@ class Dispatcher:
         self._house_keep(connection, now)
         wishes: list[Wish] = []
         if not self._is_stopping:
-            wishes = self._claimer.wishes(connection, now, look=self._rest.has_begun)
+            wishes = self._claimer.wishes(
+                connection, now, look=self._rest.has_begun, rung=self._is_rung
+            )
         # Nothing may fail between this and the `try`: what is gathered is nowhere else.
         batch = self.recorder.gather(now)
         got = 0
@@ -131,6 +135,10 @@ class Dispatcher:
             if moved or got:
                 self._moved_at = time.monotonic()
             self._hold(self._in_line)
+        is_rung, self._is_rung = self._is_rung, False
+        if is_rung and wishes and not got:
+            # It is in another lane, or somebody else has it: look.
+            return 0.0
         return self._next_wait(now, got, bool(wishes))
 
     def _exchange(self, connection: Connection, batch: list[Ended], wishes: list[Wish]) -> int:
@@ -140,6 +148,8 @@ class Dispatcher:
         revoked = self._board.revoked
         if batch and wishes and self._second is not None:
             return self._exchange_at_once(connection, self._second, batch, wishes, revoked)
+        if not batch and not self.recorder.has_ended_claims:
+            return self._hand_out(self._claimer.claim_all(connection, wishes), revoked)
         with connection.pipeline():
             sent = self.recorder.send(connection, batch)
             replies = [self._claimer.claim(connection, wish) for wish in wishes]
@@ -253,6 +263,7 @@ class Dispatcher:
         self._slots.ring = self._coroutines.ring = None
         if Call.WAKE in calls and self._rest.is_asleep:
             self._rest.wake()
+            self._is_rung = True
         if orphaned:
             # Nobody says any more that this runner lives: end before others take its jobs.
             self._lifeline = None

@@ -110,6 +110,10 @@ class Lanes:
             if known.first is not None and known.first <= at
         }
 
+    def marks(self) -> dict[Lane, Place]:
+        """All known lanes with their marks, whether or not a job was seen there."""
+        return {lane: known.mark for lane, known in self._known.items()}
+
     def next_due_in(self, now: float) -> float | None:
         """The seconds until the next job is due that was not when it was looked."""
         at = now + self._clock

@@ -37,6 +37,8 @@ logger = logging.getLogger("jobs")
 EXIT_KILLED = 1
 # A runner that dies at once is started again this late, in seconds, lest it busy the machine.
 _RESTART_PAUSE = 1.0
+# The others are woken so much later than the first, in seconds.
+_WAKE_PAUSE = 0.003
 # While jobs stand in line, it is seen so often whether their runner is stuck, in seconds.
 _LOOK_AT_LINES = 0.25
 
@@ -79,6 +81,8 @@ class Supervisor:
         # Runners that wait for the worker to be registered anew.
         self._to_start: list[int] = []
         self._beat_at = 0.0
+        # When the other runners are to be woken, too.
+        self._wake_at: float | None = None
         self._signals = 0
         self._signals_seen = 0
         self._kill_at: float | None = None
@@ -108,6 +112,7 @@ class Supervisor:
 
     def _round(self, wakeup: int) -> None:
         self._wait(wakeup)
+        self._wake_others()
         self._heed_signals()
         self._reap()
         self._start_again()
@@ -192,8 +197,9 @@ class Supervisor:
     def _wait(self, wakeup: int) -> None:
         now = time.monotonic()
         moments = [self._beat_at, *self._restart_at.values()]
-        if self._kill_at is not None:
-            moments.append(self._kill_at)
+        for moment in (self._kill_at, self._wake_at):
+            if moment is not None:
+                moments.append(moment)
         longest = _LOOK_AT_LINES if any(child.board.waiting for child in self._runners) else 1.0
         timeout = min(max(0.0, min(moments) - now), longest)
         listened: list[Any] = [wakeup]
@@ -382,8 +388,19 @@ class Supervisor:
                 logger.warning("worker %s: %s", self._options.name, str(error).strip())
 
     def _wake_runners(self) -> None:
-        for child in self._runners:
-            child.bell.ring()
+        """The one with the least to do, and the others a little later: all at once, they would
+        hold each other up over what most often is a single job."""
+        if self._wake_at is None:
+            first = min(self._runners, key=lambda child: child.board.in_hand, default=None)
+            if first is not None:
+                first.bell.ring()
+            self._wake_at = time.monotonic() + _WAKE_PAUSE
+
+    def _wake_others(self) -> None:
+        if self._wake_at is not None and time.monotonic() >= self._wake_at:
+            self._wake_at = None
+            for child in self._runners:
+                child.bell.ring()
 
     def _begin_anew(self) -> None:
         """This worker was taken for dead: its jobs are others' now, and so is its name."""
