@@ -66,6 +66,15 @@ def test_longer_jobs_shorten_the_prefetch_at_once_and_shorter_ones_by_and_by() -
     assert 5 < demand.prefetch < 10
 
 
+def test_what_a_slot_could_not_start_soon_itself_is_left_to_other_runners() -> None:
+    many = Demand(25)
+    many.ran(0.1, 1)
+    assert many.prefetch == 0
+    many = Demand(25)
+    many.ran(0.02, 1)
+    assert many.prefetch == 50
+
+
 def test_a_line_that_stands_still_ends_the_prefetch_at_once() -> None:
     demand = Demand(1)
     demand.ran(0.001, 1000)
@@ -742,6 +751,20 @@ def test_the_console_says_few_lines() -> None:
 
     assert lines[0].startswith("worker w serves queues a, b; slots: 2 × 3")
     assert lines[-1].endswith("1,234 succeeded, 1 failed")
+
+
+def test_a_job_that_a_free_slot_is_about_to_take_keeps_no_other_slot_empty(
+    transactional_db: None,
+) -> None:
+    enqueue_many(tasks.noop, [()] * 9)
+    runner = Runner(Options(threads=4), Identity(ids.uuid7(), "test/1"), Board(), Bell())
+    runner.dispatcher.demand.ran(0.1, 1)
+    # Its thread has not woken up yet.
+    runner.slots.add([claimed()])
+    with lifecycle.connect("jobs test") as own:
+        [(_, limit)] = runner.dispatcher._claimer.wishes(own, time.monotonic(), look=True)
+
+    assert limit == 3
 
 
 def test_a_slot_that_is_free_gets_a_job_however_many_others_are_not(

@@ -85,9 +85,10 @@ class Claimer:
 
     def _room(self) -> tuple[int, int]:
         # At least half of a prefetch at a time, for the same reason that one buys by the dozen.
-        threads = 0
-        if len(self._slots.line) <= self._demand.prefetch // 2:
-            threads = self._slots.count + self._demand.prefetch - self._slots.in_hand
+        # (What stands in line for a slot that is free is as good as started.)
+        threads = self._slots.count + self._demand.prefetch - self._slots.in_hand
+        if threads < self._demand.prefetch - self._demand.prefetch // 2:
+            threads = 0
         if self._coroutines.stood_still(time.monotonic()) > STANDSTILL:
             return threads, 0
         return threads, self._coroutines.count - self._coroutines.in_hand

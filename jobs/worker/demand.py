@@ -42,9 +42,10 @@ class Demand:
         """How many plain functions to have in line, behind those that the slots run."""
         if self._mean is None:
             return 0
-        soon = self._threads * AHEAD / max(self._mean, 1e-6)
-        # Rounded down: nobody stands behind a long job.
-        return min(_LONGEST_LINE, int(soon))
+        # Rounded down for each slot: nobody stands behind a long job, and the last few do not
+        # stand in one runner's line while another is idle.
+        each = int(AHEAD / max(self._mean, 1e-6))
+        return min(_LONGEST_LINE, self._threads * each)
 
     def saw(self, queue_name: str, *, only_async: bool) -> None:
         """What the last claim from a queue brought."""

@@ -196,7 +196,8 @@ class Dispatcher:
         if self._is_stopping:
             return self._wait_stopping()
         if self.recorder.has_fresh:
-            return _GATHER if self._slots.line else 0.0
+            # Not while a slot is free, or about to take the last of the line.
+            return _GATHER if self._slots.in_hand > self._slots.count else 0.0
         if got and self._claimer.has_room:
             return 0.0
         if got or not self._claimer.has_room:
