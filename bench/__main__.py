@@ -138,7 +138,8 @@ def _round(hosts: dict[str, Host], about: dict[str, Any], results: Results, *, q
 def _own(host: Host, results: dict[str, list[Any]], *, quick: bool) -> None:
     part = 5 if quick else 1
     steps: list[Step] = [
-        ("idle", "idle", (10.0,), {}),
+        ("idle", "idle", (20.0,), {}),
+        ("inserts", "inserts", (300 if quick else 1000,), {}),
         ("producers", "producers", (16, 100 if quick else 250), {}),
         ("claims", "claims", (20_000, 1_000_000 // part), {}),
         ("snapshot", "snapshot", (100_000 // part, 5), {}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import statistics
 import subprocess
 import time
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 from .measures import Failed, _stopped, _wait, _worker
 from .peer import PYTHON, Lot, Peer
 from .processes import pss
+
+# So often with wake-up and so often without.
+_TURNS = 5
 
 _PRODUCE = """
 import sys, time, django
@@ -25,10 +30,43 @@ print("done", flush=True)
 """
 
 
+_INSERT = """
+INSERT INTO jobs_job (id, task, queue_name, priority, arguments, max_losses)
+VALUES (%s, %s, 'default', 0, %s::jsonb, 3) RETURNING run_at, expires_at, enqueued_at
+"""
+
+
+def inserts(peer: Peer, count: int) -> dict[str, float]:
+    """Enqueue beside a bare, prepared INSERT of the same row into the same table, in turns."""
+    import psycopg
+
+    from jobs import ids
+
+    taken: dict[str, list[float]] = {"bare": [], "enqueue": []}
+    with psycopg.connect(peer.places.database.url, autocommit=True) as connection:
+
+        def insert() -> None:
+            row = [ids.uuid7(), "bench.work.noop", '{"args":[],"kwargs":{}}']
+            connection.execute(_INSERT, row, prepare=True).fetchone()
+
+        for _ in range(7):
+            peer.clear()
+            for name, one in (("bare", insert), ("enqueue", lambda: peer.enqueue_one("noop"))):
+                for _ in range(20):
+                    one()
+                began = time.perf_counter()
+                for _ in range(count):
+                    one()
+                taken[name].append((time.perf_counter() - began) / count * 1e6)
+    peer.clear()
+    bare, enqueue = (statistics.median(taken[name]) for name in ("bare", "enqueue"))
+    return {"bare_us": bare, "enqueue_us": enqueue, "share": bare / enqueue}
+
+
 def producers(peer: Peer, count: int, each: int) -> dict[str, float]:
     """Many producers at once beside an idle worker, with wake-up and without, in turns."""
     taken: dict[bool, list[float]] = {True: [], False: []}
-    for listen in (True, False) * 3:
+    for listen in (True, False) * _TURNS:
         os.environ["BENCH_LISTEN"] = "1" if listen else "0"
         peer.clear()
         with _worker(peer, Lot(2)):
@@ -54,7 +92,7 @@ def producers(peer: Peer, count: int, each: int) -> dict[str, float]:
                 one.communicate()
             _wait(peer.is_done, "run its jobs")
     os.environ["BENCH_LISTEN"] = "1"
-    notified, silent = (sorted(taken[listen])[1] for listen in (True, False))
+    notified, silent = (statistics.median(taken[listen]) for listen in (True, False))
     return {"per_s": notified, "silent_per_s": silent, "ratio": notified / silent}
 
 
@@ -165,20 +203,30 @@ def million(peer: Peer, jobs: int, batches: int) -> dict[str, Any]:
 
 
 def idle(peer: Peer, seconds: float) -> dict[str, float]:
-    """Queries a second of each runner of a worker that has nothing to do."""
-    from django.db import connection
+    """Queries a second of each runner of a worker that has nothing to do, by the server's log."""
+    import psycopg
 
     peer.clear()
-    counted = (
-        "SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database "
-        "WHERE datname = current_database()"
-    )
-    with _worker(peer, Lot(2)), connection.cursor() as cursor:
-        time.sleep(8.0)
-        cursor.execute(counted)
-        before = float(cursor.fetchone()[0])
-        time.sleep(seconds)
-        cursor.execute(counted)
-        after = float(cursor.fetchone()[0])
-    # Two runners; the supervisor's heartbeats, and this count itself, are in it.
-    return {"per_runner_per_s": (after - before) / seconds / 2}
+    with psycopg.connect(peer.places.database.url, autocommit=True) as connection:
+        with _worker(peer, Lot(2)):
+            time.sleep(8.0)
+            _configure(connection, log_statement="all", log_line_prefix="<%a> ")
+            began = len(_log(connection))
+            time.sleep(seconds)
+            _configure(connection, log_statement="none")
+        # Two runners, and their supervisor's heartbeats.
+        queries = len(re.findall("^<jobs [^>]*> LOG:", _log(connection)[began:], re.MULTILINE))
+    return {"per_runner_per_s": queries / seconds / 2}
+
+
+def _configure(connection: Any, **settings: str) -> None:
+    for name, value in settings.items():
+        connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+    connection.execute("SELECT pg_reload_conf()")
+    # It reaches the others by and by.
+    time.sleep(0.5)
+
+
+def _log(connection: Any) -> str:
+    path = "current_setting('data_directory') || '/../log'"
+    return str(connection.execute(f"SELECT pg_read_file({path})").fetchone()[0])

@@ -119,6 +119,7 @@ def _own(kept: dict[str, Any]) -> list[str]:
     for key, words in (
         ("naps_async", "500 naps of 0.1 s in coroutines"),
         ("idle", "queries of an idle worker, per runner"),
+        ("inserts", "a bare INSERT of the same row, and enqueue"),
         ("producers", "16 producers beside an idle worker"),
         ("claims", "a claim beside finished rows, and rows waiting in another lane"),
         ("claims_15", "the same on PostgreSQL 15"),

@@ -20,7 +20,7 @@ class Celery(RedisPeer):
         self.label = "Celery"
         self.needs = ("redis",)
         self.keeps = "result, for a day"
-        self.jobs = 10_000
+        self.jobs = 20_000
         self.cannot = {"many": "a group sends its jobs one by one"}
         self._app_name = "keep"
 

@@ -17,7 +17,7 @@ class Procrastinate(PostgresPeer):
         self.label = "Procrastinate"
         self.needs = ("postgres",)
         self.keeps = "job, events"
-        self.jobs = 5_000
+        self.jobs = 20_000
 
     def prepare(self) -> None:
         from procrastinate.schema import SchemaManager

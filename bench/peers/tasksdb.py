@@ -22,7 +22,7 @@ class TasksDB(PostgresPeer):
         self.label = "django-tasks-db"
         self.needs = ("postgres",)
         self.keeps = "result, times, worker"
-        self.jobs = 5_000
+        self.jobs = 20_000
         self.cannot = {
             "many": "a task is enqueued by itself",
             "naps": "a process runs one job at a time",
