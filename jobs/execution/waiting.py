@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from jobs import conf
 from jobs.errors import JobCancelled, JobExpired, JobFailed, WaitRefused
@@ -21,28 +23,61 @@ from .context import in_job
 # Short at first, since most jobs that are waited for are short; then a fifth of a second,
 # which costs the database next to nothing.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
+# While the database is away.
+_LONGEST_AWAY = 5.0
+
+logger = logging.getLogger("jobs")
 
 
 def wait(job: Job[Any], timeout: float | timedelta | None = None) -> Any:
     """Block until the job has ended; see `Job.wait`."""
     _refuse_the_endless(job)
+    looks = _Looks(job)
     for pause in _pauses(job, timeout):
-        job.refresh_from_db()
-        if job.is_finished:
+        if looks.sees_the_end():
             break
-        time.sleep(pause)
+        time.sleep(pause + looks.extra)
     return _result(job)
 
 
 async def await_result(job: Job[Any], timeout: float | timedelta | None = None) -> Any:
     """`wait`, without blocking the event loop."""
     await sync_to_async(_refuse_the_endless)(job)
+    looks = _Looks(job)
     for pause in _pauses(job, timeout):
-        await job.arefresh_from_db()
-        if job.is_finished:
+        if await sync_to_async(looks.sees_the_end)():
             break
-        await asyncio.sleep(pause)
+        await asyncio.sleep(pause + looks.extra)
     return await sync_to_async(_result)(job)
+
+
+class _Looks:
+    """Looks at the row, again and again. A database that is away is waited for as the job is,
+    and asked ever more patiently."""
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = job
+        self._failures = 0
+
+    def sees_the_end(self) -> bool:
+        try:
+            self._job.refresh_from_db()
+        except (OperationalError, InterfaceError) as error:
+            if self._failures == 0:
+                logger.warning("waiting for %s: %s", self._job, str(error).strip())
+            self._failures += 1
+            connections[conf.settings().database].close()
+            return False
+        self._failures = 0
+        return self._job.is_finished
+
+    @property
+    def extra(self) -> float:
+        """Seconds to wait beyond the usual pause."""
+        if not self._failures:
+            return 0.0
+        longest: float = min(_LONGEST_AWAY, 0.05 * 2.0 ** min(self._failures, 8))
+        return longest * random.random()  # noqa: S311
 
 
 def _refuse_the_endless(job: Job[Any]) -> None:
