@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick soak clean
+.PHONY: help demo test check serve bench bench-quick soak chaos clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,11 +42,14 @@ bench-quick: $(BENCH_READY) ## The same with fewer jobs, in some minutes
 soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
 	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),60)
 
+chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \
 		$(BIN)/python -m project.private_postgres .postgres stop; fi
 	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		.import_linter_cache .bench build *.egg-info $(VENV) $(BENCH_VENV)
+		.import_linter_cache .bench .chaos build *.egg-info $(VENV) $(BENCH_VENV)
 	@echo "The private PostgreSQL is stopped; its data, $(VENV), uploads and caches are deleted."
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import conf
 from .errors import JobsError
@@ -73,6 +73,15 @@ def _tasks() -> Iterator[CheckMessage]:
             if str(error) not in told:
                 told.add(str(error))
                 yield Error(str(error), id="jobs.E006")
+        alias = conf.settings().database
+        if task.atomic and alias != DEFAULT_DB_ALIAS and alias in connections.settings:
+            yield Error(
+                f"Task {task.name} is atomic, and its jobs are kept in the database "
+                f"{alias!r}: what it writes to {DEFAULT_DB_ALIAS!r} would not "
+                "commit together with its end.",
+                hint="Drop atomic=True, or keep the jobs in the default database.",
+                id="jobs.E008",
+            )
         if task.max_attempts == 1 and task.asks_for_retries:
             yield Warning(
                 f"Task {task.name} asks for retries and allows only one attempt.",

@@ -97,6 +97,17 @@ class Settings:
     heartbeat_timeout: timedelta = _setting(
         timedelta(seconds=30), _DURATION, "How long a silent worker keeps its jobs."
     )
+    interrupt_grace: timedelta = _setting(
+        timedelta(seconds=10),
+        _DURATION,
+        "How long a task may go on after its time limit or its cancellation, to clean up; then "
+        "its process is killed.",
+    )
+    unknown_task_patience: timedelta = _setting(
+        timedelta(minutes=5),
+        _DURATION,
+        "How long jobs of a task that a worker does not know are left for other workers.",
+    )
     grace_period: timedelta = _setting(
         timedelta(seconds=30),
         _DURATION,

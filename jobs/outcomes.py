@@ -62,7 +62,12 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Claimed, but given back before it started; nothing is counted, no attempt is kept."""
+    """Claimed, but given back before it started; nothing is counted, no attempt is kept.
+
+    With a delay it is not for this worker, and others have the first choice.
+    """
+
+    delay: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

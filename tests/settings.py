@@ -16,6 +16,10 @@ if "JOBS_TEST_DATABASE" in os.environ:
 if "JOBS_TEST_HEARTBEAT" in os.environ:
     JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
     JOBS["HEARTBEAT_TIMEOUT"] = 5 * JOBS["HEARTBEAT_INTERVAL"]
+if "JOBS_TEST_GRACE" in os.environ:
+    JOBS["INTERRUPT_GRACE"] = timedelta(seconds=float(os.environ["JOBS_TEST_GRACE"]))
+if "JOBS_TEST_PATIENCE" in os.environ:
+    JOBS["UNKNOWN_TASK_PATIENCE"] = timedelta(seconds=float(os.environ["JOBS_TEST_PATIENCE"]))
 if "JOBS_TEST_PGBOUNCER" in os.environ:
     DATABASES["default"] |= {
         "ENGINE": "django.db.backends.postgresql",

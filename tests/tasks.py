@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from jobs import Cancel, Context, Retry, Snooze, current_context, task
+from jobs.errors import JobsError
 
 
 @task
@@ -300,3 +303,52 @@ async def waits_in_an_orm_thread(seconds: float) -> None:
     from asgiref.sync import sync_to_async
 
     await sync_to_async(time.sleep)(seconds)
+
+
+@task(timeout=timedelta(seconds=0.2))
+def swallows_its_interruption(path: str) -> None:
+    Path(path).touch()
+    while True:
+        try:
+            time.sleep(60)
+        except JobsError:
+            continue
+
+
+@task(timeout=timedelta(seconds=0.2), max_attempts=2, backoff=timedelta(0), takes_context=True)
+def swallows_it_once(context: Context) -> int:
+    while context.attempt == 1:
+        try:
+            time.sleep(60)
+        except JobsError:
+            continue
+    return context.attempt
+
+
+@task
+def computes_for_ever() -> int:
+    """In C, without ever letting another thread run."""
+    return sum(itertools.repeat(1))
+
+
+@task
+def cleans_up(path: str, seconds: float) -> None:
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(seconds)
+        Path(path).touch()
+
+
+_kept: list[bytes] = []
+
+
+@task
+def leaks(megabytes: int) -> int:
+    _kept.append(b"x" * (megabytes * 2**20))
+    return os.getpid()
+
+
+@task
+def tells_its_process() -> int:
+    return os.getpid()

@@ -108,3 +108,16 @@ def test_a_database_behind_a_pooler_is_warned_of_until_jobs_is_told() -> None:
     with mock.patch.object(connections, "settings", behind):
         assert [message.id for message in told()] == ["jobs.W003"]
         assert told(TRANSACTION_POOLING=True) == []
+
+
+def test_an_atomic_task_whose_jobs_are_kept_elsewhere_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django.db import connections
+
+    monkeypatch.setitem(connections.settings, "elsewhere", connections.settings["default"])
+
+    message = next(one for one in told(DATABASE="elsewhere") if "is atomic" in one.msg)
+
+    assert message.id == "jobs.E008"
+    assert "would not commit together" in message.msg

@@ -30,7 +30,6 @@ from jobs.worker.pulse import Pulse
 from jobs.worker.rest import Rest
 from jobs.worker.runner import Runner
 from jobs.worker.slots import ThreadSlots
-from jobs.worker.supervisor import Child, Supervisor
 from jobs.worker.watch import Watch
 from tests import tasks
 from tests.eventually import eventually
@@ -508,9 +507,10 @@ def test_an_expired_job_never_starts(one_runner: Callable[..., OneRunner]) -> No
     assert (job.state, job.reason, job.failures) == ("cancelled", "expired", 0)
 
 
-def test_a_job_of_an_unknown_task_fails_with_the_reason(
-    one_runner: Callable[..., OneRunner],
+def test_a_job_of_an_unknown_task_fails_in_the_end_with_the_reason(
+    one_runner: Callable[..., OneRunner], settings: Any
 ) -> None:
+    settings.JOBS = {**settings.JOBS, "UNKNOWN_TASK_PATIENCE": timedelta(microseconds=1)}
     job = enqueue(tasks.noop)
     Job.objects.update(task="tests.tasks.vanished")
     runner = one_runner()
@@ -722,26 +722,6 @@ def test_a_runner_that_is_rung_claims_first_and_looks_if_that_brings_nothing(
     assert looks
 
 
-def test_the_runner_with_the_least_to_do_is_woken_first_and_the_others_soon() -> None:
-    supervisor = Supervisor(Options(processes=3), Console(lambda line: None))
-    children = [
-        Child(number, number, Bell(), Identity(ids.uuid7(), "w"), Board(), 0.0)
-        for number in range(3)
-    ]
-    supervisor._children = {child.pid: child for child in children}
-    for child, running in zip(children, (1, 0, 2), strict=True):
-        child.board.hold(running, 0)
-
-    def woken() -> list[int]:
-        return [child.number for child in children if child.bell.wait(0)[0]]
-
-    supervisor._wake_runners()
-    assert woken() == [1]
-    supervisor._wake_others()
-    assert woken() == []
-    eventually(lambda: supervisor._wake_others() or woken() == [0, 1, 2])
-
-
 def test_the_console_says_few_lines() -> None:
     lines: list[str] = []
     console = Console(lines.append)
@@ -906,6 +886,7 @@ def test_a_job_that_was_given_away_before_it_started_does_not_start(
 def test_the_pulse_goes_on_while_the_dispatcher_waits_for_the_database() -> None:
     board = Board()
     pulse = Pulse(board)
+    pulse.start()
     board.hold(0, 5)
     before = board.ticked_at
 

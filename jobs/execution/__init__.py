@@ -2,13 +2,14 @@
 
 from .call import aexecute, execute, execute_atomic
 from .context import Context, current_context
-from .judge import judge, problem_of
+from .judge import after_a_kill, judge, problem_of
 from .text import clean
 from .waiting import await_result, wait
 
 __all__ = [
     "Context",
     "aexecute",
+    "after_a_kill",
     "await_result",
     "clean",
     "current_context",

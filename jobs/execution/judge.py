@@ -50,6 +50,18 @@ def judge(
     return Failed(delay if delay is not None else problem_of(exception), reason)
 
 
+def after_a_kill(task: Task[..., Any], job: Claimed) -> timedelta | None:
+    """The delay before another attempt, should this one have to be killed for its time limit;
+    None for no more. Asked before it starts, so a back-off of the task's own is not called:
+    there is no exception yet."""
+    failures = job.failures + 1
+    if failures >= task.limit_of_attempts(job.max_attempts):
+        return None
+    if not _is_to_be_retried(JobTimeout(), task):
+        return None
+    return task.backoff if isinstance(task.backoff, timedelta) else retry.exponential(failures)
+
+
 def _next_delay(
     exception: BaseException, task: Task[..., Any], job: Claimed, context: Context
 ) -> timedelta | Problem | None:

@@ -11,7 +11,7 @@ from .connection import connect, is_gone, is_refused
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
-from .rescue import Orphan, claims_of, give_back, orphans, strays
+from .rescue import Orphan, claims_of, end_killed, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
@@ -34,6 +34,7 @@ __all__ = [
     "claims_of",
     "commit_finish",
     "connect",
+    "end_killed",
     "forget_claims",
     "give_back",
     "glance",

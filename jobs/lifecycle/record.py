@@ -177,8 +177,8 @@ def _row(outcome: Outcome) -> tuple[Any, ...]:
             return ("queued", "", "snoozed", delay.total_seconds(), 0, "", "", "")
         case Cancelled(problem, reason):
             return ("cancelled", reason, "cancelled", 0.0, 0, *_texts(problem))
-        case Released():
-            return ("queued", "", "", 0.0, 0, "", "", "")
+        case Released(delay):
+            return ("queued", "", "", delay.total_seconds(), 0, "", "", "")
         case Succeeded() | Committed() | TakenOver():
             raise ValueError(f"{outcome} is not settled")
         case _:

@@ -9,7 +9,10 @@ from uuid import UUID
 import psycopg
 
 from jobs import conf
+from jobs.outcomes import Outcome
 
+from .claim import Claimed
+from .record import Ended, record
 from .statements import statement
 
 
@@ -82,3 +85,16 @@ def give_back(
     ).fetchall()
     connection.execute(statement("forget_empty"), {"claim": claim})
     return [Rescued(*row[:3]) for row in rows]
+
+
+def end_killed(
+    connection: psycopg.Connection[Any], id_: str, claim: str, started_at: float, outcome: Outcome
+) -> bool:
+    """Record the end of an attempt whose process had to be killed for it, on behalf of that
+    process; fenced as any record. False: it was already known how it ended.
+
+    `started_at`: on the server's clock, in seconds since the epoch; 0: unknown.
+    """
+    job = Claimed([id_, "", "", 0, 0, None, "", None, None, None], claim, 0.0)
+    job.started_at = started_at
+    return bool(record(connection, [Ended(job, outcome)]).recorded())

@@ -45,8 +45,11 @@ WITH held AS MATERIALIZED (
         claimable = held.state = 'queued',
         -- So that whoever held it reads back that it is not its own any more.
         claim = NULL,
+        -- As near to its old place as the margin of the glances lets runners find it soon (5 s,
+        -- lanes.py): it has waited for long enough.
         run_at = CASE
-            WHEN held.state = 'queued' THEN greatest(job.run_at, statement_timestamp())
+            WHEN held.state = 'queued'
+            THEN greatest(job.run_at, statement_timestamp() - interval '4 seconds')
             ELSE job.run_at
         END,
         losses = job.losses + held.lost::int,

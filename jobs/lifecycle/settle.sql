@@ -51,8 +51,13 @@ WITH mine AS MATERIALIZED (
     SET state = mine.state,
         claimable = mine.state = 'queued',
         run_at = CASE
+            -- What never started keeps its place, as far as in rescue.sql.
             WHEN mine.state = 'queued' THEN greatest(
-                job.run_at, statement_timestamp() + mine.delay * interval '1 second'
+                job.run_at,
+                statement_timestamp() + CASE
+                    WHEN mine.outcome = '' AND mine.delay = 0 THEN interval '-4 seconds'
+                    ELSE mine.delay * interval '1 second'
+                END
             )
             ELSE job.run_at
         END,
@@ -72,7 +77,7 @@ WITH mine AS MATERIALIZED (
         SELECT DISTINCT settled.queue_name
         FROM settled
         JOIN mine ON mine.id = settled.id
-        WHERE mine.state = 'queued' AND mine.outcome = ''
+        WHERE mine.state = 'queued' AND mine.outcome = '' AND mine.delay = 0
     ) AS given_back
     WHERE %(notify)s AND EXISTS (
         SELECT FROM jobs_worker

@@ -28,14 +28,18 @@ class Console:
         queues = "all queues" if options.queues is None else f"queues {', '.join(options.queues)}"
         if options.excluded_queues:
             queues += f" except {', '.join(options.excluded_queues)}"
-        slots = f"{options.processes} × {options.threads} for functions"
-        slots += f", {options.processes} × {options.coroutines} for coroutines"
+        processes = str(options.processes)
+        if options.autoscale is not None:
+            processes = f"{options.autoscale[0]} to {options.autoscale[1]}"
+        slots = f"{processes} × {options.threads} for functions"
+        slots += f", {processes} × {options.coroutines} for coroutines"
         self.say(f"worker {options.name} serves {queues}; slots: {slots}")
         self.say("Stop it with Ctrl-C or SIGTERM: running jobs finish first.")
 
     def stopping(self, options: Options) -> None:
         seconds = options.grace_period.total_seconds()
-        self.say(f"stopping: running jobs have {seconds:g} s to finish; once more to stop at once")
+        grace = "may finish" if options.drain else f"have {seconds:g} s to finish"
+        self.say(f"stopping: running jobs {grace}; once more to stop at once")
 
     def add(self, counters: dict[str, int]) -> None:
         for name, count in counters.items():

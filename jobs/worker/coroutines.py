@@ -49,7 +49,7 @@ class CoroutineSlots:
         # Called in an ORM thread after each job that may have used it.
         self._tidy_thread = tidy_thread
         self._pid = os.getpid()
-        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._running: dict[str, tuple[Claimed, Context, asyncio.Task[None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         # Coroutines that have not taken their first step yet.
         self._starting = 0
@@ -88,9 +88,12 @@ class CoroutineSlots:
         called_at = self._called_at
         return 0.0 if called_at is None else now - called_at
 
-    def interrupt(self, job_id: str, exception: BaseException) -> None:
-        if self._loop is not None:
+    def interrupt(self, job_id: str, exception: BaseException) -> Claimed | None:
+        """Returns the job, if it runs here."""
+        job, _, _ = self._running.get(job_id, (None, None, None))
+        if job is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._interrupt, job_id, exception)
+        return job
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
@@ -136,7 +139,7 @@ class CoroutineSlots:
         if job.timeout is not None:
             late = too_long(job)
             deadline = self._loop.call_later(job.timeout, self._interrupt, job.id, late, context)
-        self._running[job.id] = (context, running)
+        self._running[job.id] = (job, context, running)
         await self._one(job, context, deadline)
 
     async def _one(
@@ -173,7 +176,7 @@ class CoroutineSlots:
     def _interrupt(
         self, job_id: str, exception: BaseException, only: Context | None = None
     ) -> None:
-        context, running = self._running.get(job_id, (None, None))
+        _, context, running = self._running.get(job_id, (None, None, None))
         if context is None or running is None or (only is not None and context is not only):
             return
         if context.interruption is None:

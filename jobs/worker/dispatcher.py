@@ -24,13 +24,14 @@ from jobs.lifecycle import Claimed, Ended
 
 from . import presence
 from .bell import Bell, Call
-from .board import Board
+from .board import CANCELLED, Board
 from .claimer import STANDSTILL, Claimer, Wish
 from .coroutines import CoroutineSlots
 from .demand import Demand
 from .options import Identity, Options
 from .pulse import Pulse
 from .recorder import Recorder
+from .recycling import Recycling
 from .rest import Rest
 from .slots import ThreadSlots
 
@@ -62,6 +63,8 @@ class Dispatcher:
         self._coroutines = coroutines
         self._board = board
         self._pulse = Pulse(board)
+        self._pulse.start()
+        self._recycling = Recycling(options.limits)
         self._bell = bell
         self._lifeline = lifeline
         self._settings = conf.settings()
@@ -82,6 +85,8 @@ class Dispatcher:
         self._is_stopping = False
         # While it slept, somebody has enqueued a job.
         self._is_rung = False
+        # It ends to let a new runner take its place.
+        self.is_recycled = False
         self.finished = False
 
     # The loop.
@@ -100,7 +105,7 @@ class Dispatcher:
                 failures += 1
                 wait = self.mend(error, failures)
             if not self.finished:
-                self._sleep(wait)
+                self._sleep(wait, patiently=failures > 0)
             if self._end_by is not None and time.monotonic() > self._end_by:
                 # Nobody is left to kill this process, and others will take its jobs.
                 os._exit(EXIT_ORPHANED)
@@ -109,6 +114,7 @@ class Dispatcher:
     def step(self) -> float:
         """Record, claim, hand out; returns for how many seconds there is nothing to do."""
         connection = self._connected()
+        self._board.expect(0.0)
         now = time.monotonic()
         self._house_keep(connection, now)
         wishes: list[Wish] = []
@@ -250,9 +256,10 @@ class Dispatcher:
             presence.say_idle(self._connected(), self._identity, idle=idle)
         self._rest.is_asleep = idle
 
-    def _sleep(self, seconds: float) -> None:
-        """Until something rings, at most so long."""
-        if seconds > 0:
+    def _sleep(self, seconds: float, *, patiently: bool = False) -> None:
+        """Until something rings, at most so long; `patiently`: whatever the slots have done
+        has to wait, since it cannot be written."""
+        if seconds > 0 and not patiently:
             self._slots.ring_below = self.demand.prefetch // 2
             self._slots.ring = self._coroutines.ring = self._ring
             # Whatever ended before the bell was set has rung nobody.
@@ -260,6 +267,7 @@ class Dispatcher:
                 seconds = 0.0
         if self._end_by is not None:
             seconds = min(seconds, 0.5)
+        self._board.expect(seconds)
         calls, orphaned = self._bell.wait(seconds, self._lifeline)
         self._slots.ring = self._coroutines.ring = None
         if Call.WAKE in calls and self._rest.is_asleep:
@@ -285,6 +293,10 @@ class Dispatcher:
     # Now and then.
 
     def _house_keep(self, connection: Connection, now: float) -> None:
+        if not self._is_stopping and (why := self._recycling.why(self.recorder.ran, now)):
+            logger.info("runner %s ends %s, and a new one begins", self._identity.name, why)
+            self.is_recycled = True
+            self.stop()
         self._shorten_line(now)
         if self._coroutines.line and self._coroutines.stood_still(now) > STANDSTILL:
             self.recorder.release(self._coroutines.take_back())
@@ -318,8 +330,18 @@ class Dispatcher:
     def _cancel(self, job_id: str) -> None:
         self.recorder.cancelled.add(job_id)
         exception = JobCancelled("the job was cancelled while it ran")
-        self._slots.interrupt(job_id, exception)
-        self._coroutines.interrupt(job_id, exception)
+        for slots in (self._slots, self._coroutines):
+            job = slots.interrupt(job_id, exception)
+            if job is not None and job.place:
+                self._end_soon(job)
+
+    def _end_soon(self, job: Claimed) -> None:
+        """It was interrupted, and is killed unless it ends. (As Runner._over: said first.)"""
+        job.is_limited = True
+        end_by = time.monotonic() + self._settings.interrupt_grace.total_seconds()
+        self._board.limit(job.place, end_by, job.started_at, CANCELLED)
+        if job.is_over:
+            self._board.lift(job.place)
 
     def is_cancelled(self, job: Claimed) -> bool:
         """Whether a job that stood in line is not to start any more. Asked by the slots."""

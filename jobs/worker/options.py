@@ -10,6 +10,8 @@ from uuid import UUID
 
 from jobs import ids
 
+from .recycling import Limits
+
 
 def default_name() -> str:
     return f"{socket.gethostname()[:80]}-{os.getpid()}"
@@ -31,6 +33,14 @@ class Options:
     threads: int = 1
     coroutines: int = 100
     grace_period: timedelta = timedelta(seconds=30)
+    # Once told to stop, wait for running jobs without a limit.
+    drain: bool = False
+    # At least and at most so many processes, by what waits for them.
+    autoscale: tuple[int, int] | None = None
+    # When a runner lets a new one take its place.
+    limits: Limits = field(default_factory=Limits)
+    # Begin anew when the site's code has changed.
+    reload: bool = False
     # Stop once nothing is ready any more.
     burst: bool = False
     # Serve the schedules, too.

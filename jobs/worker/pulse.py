@@ -1,4 +1,4 @@
-"""The pulse: shows the supervisor that the interpreter is free, while there are jobs in hand.
+"""The pulse: shows the supervisor that the interpreter is free, often while jobs are in hand.
 
 The dispatcher cannot: it may wait for PostgreSQL. A pulse that stops means that a job holds
 the interpreter's lock, or that the process is stopped.
@@ -11,17 +11,19 @@ import time
 
 from .board import Board
 
-# In seconds.
-_BEAT = 0.1
+# Both in seconds, with jobs in hand and without.
+_BEAT, _IDLE_BEAT = 0.1, 1.0
 
 
 class Pulse:
-    """One thread, started by the first job; it rests while there is none."""
+    """One thread."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
         self._needed = threading.Event()
-        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
 
     def need(self, needed: bool) -> None:
         """Whether anything is in hand, or has been asked for. Called by the dispatcher."""
@@ -29,12 +31,9 @@ class Pulse:
             self._needed.clear()
         elif not self._needed.is_set():
             self._needed.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
-                self._thread.start()
 
     def _run(self) -> None:
         while True:
-            self._needed.wait()
             self._board.tick()
-            time.sleep(_BEAT)
+            if self._needed.wait(_IDLE_BEAT):
+                time.sleep(_BEAT)

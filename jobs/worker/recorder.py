@@ -68,6 +68,8 @@ class Recorder:
         self._later_at = 0.0
         self._told: dict[str, Told] = {}
         self._told_at = 0.0
+        # How many attempts have ended here.
+        self.ran = 0
         # Jobs that somebody wants cancelled.
         self.cancelled: set[str] = set()
 
@@ -143,7 +145,7 @@ class Recorder:
         later, lost = self._unwritten(connection, batch, sent.recorded())
         self._ended_claims = []
         counts: Counter[str] = Counter()
-        seconds, ran = 0.0, 0
+        seconds, ran, attempts = 0.0, 0, 0
         to_tell: list[Ended] = []
         for ended in batch:
             job = ended.job
@@ -155,9 +157,12 @@ class Recorder:
                 to_tell.append(ended)
             counts[_NAMES[type(ended.outcome)]] += 1
             self._close(job)
-            if job.started_at and not job.is_async:
-                seconds += job.finished_at - job.started_at
-                ran += 1
+            if job.started_at:
+                attempts += 1
+                if not job.is_async:
+                    seconds += job.finished_at - job.started_at
+                    ran += 1
+        self.ran += attempts
         batch.clear()
         if ran:
             self._demand.ran(seconds, ran)

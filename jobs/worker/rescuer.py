@@ -8,15 +8,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from jobs import conf, lifecycle
+from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 
 from . import presence
-from .board import Board
+from .board import CANCELLED, FAILED, Board, Overdue
 from .console import Console
 
 logger = logging.getLogger("jobs")
@@ -33,20 +36,36 @@ _VISIBLE = 0.01
 _REMEMBERED = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a runner died, for the jobs that it held: those that were `overdue` ended by it, and
+    the others that had started are `charged` with a loss, or not. Without a board nobody can
+    tell which had."""
+
+    note: str
+    board: Board | None
+    charged: bool
+    overdue: tuple[Overdue, ...] = ()
+    # What its threads were doing.
+    stacks: str = ""
+
+
+_UNKNOWN = Death("its worker was not heard of any more", None, charged=True)
+
+
 class Rescuer:
     def __init__(self, console: Console, wake: Callable[[], None]) -> None:
         self._console = console
         self._wake = wake
         self._timeout = conf.settings().heartbeat_timeout
-        # How the dead runners died, for the jobs they held: (note, board, charged).
-        self._deaths: dict[str, tuple[str, Board, bool]] = {}
-        self._round_at = self._awake_since = time.monotonic()
+        self._deaths: dict[str, Death] = {}
+        self._round_at = self.awake_since = time.monotonic()
         # When each stuck runner was freed last.
         self._freed: dict[UUID, float] = {}
 
-    def died(self, runner: UUID, note: str, board: Board, *, charged: bool) -> None:
+    def died(self, runner: UUID, death: Death) -> None:
         """Remember how a runner died, until its claims are gone."""
-        self._deaths[str(runner)] = (note, board, charged)
+        self._deaths[str(runner)] = death
         self._freed.pop(runner, None)
         while len(self._deaths) > _REMEMBERED:
             self._deaths.pop(next(iter(self._deaths)))
@@ -66,18 +85,28 @@ class Rescuer:
             for name in presence.bury(control, self._timeout):
                 logger.error("worker %s has not been heard of for %s", name, self._timeout)
         for orphan in lifecycle.orphans(control, worker_id, live):
-            note, board, charged = self._deaths.get(
-                orphan.runner, ("its worker was not heard of any more", None, True)
+            death = self._deaths.get(orphan.runner, _UNKNOWN)
+            for one in death.overdue:
+                if orphan.claim.endswith(one.claim_end):
+                    self._end(control, orphan.claim, one, death)
+            started = None if death.board is None else death.board.started(orphan.claim)
+            self._give_back(
+                control, orphan.claim, death.note, charged=death.charged, started=started
             )
-            started = None if board is None else board.started(orphan.claim)
-            self._give_back(control, orphan.claim, note, charged=charged, started=started)
+
+    def _end(
+        self, control: psycopg.Connection[Any], claim: str, one: Overdue, death: Death
+    ) -> None:
+        """What becomes of a job for whose sake its process was killed."""
+        lifecycle.end_killed(control, one.id, claim, one.started_at, _outcome(one, death))
+        self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
 
     def round(self) -> None:
         """Called in each of the supervisor's rounds: after a long sleep of its own (the machine
         was suspended, all of it was stopped) it judges nobody by what it could not see."""
         now = time.monotonic()
         if now - self._round_at > _SLEPT:
-            self._awake_since = now
+            self.awake_since = now
         self._round_at = now
 
     def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
@@ -89,7 +118,7 @@ class Rescuer:
         0004).
         """
         now = time.monotonic()
-        silent = now - max(board.ticked_at, self._awake_since)
+        silent = now - max(board.ticked_at, self.awake_since)
         if not board.waiting or silent < _STUCK or now - self._freed.get(runner, 0.0) < _AGAIN:
             return
         claims = lifecycle.claims_of(control, runner)
@@ -138,3 +167,16 @@ class Rescuer:
         if rescued:
             self._console.add({"given_back": len(rescued)})
             self._wake()
+
+
+_COUNTED = {FAILED: "failed", CANCELLED: "cancelled"}
+
+
+def _outcome(one: Overdue, death: Death) -> Outcome:
+    kind = "JobCancelled" if one.verdict == CANCELLED else "JobTimeout"
+    problem = Problem(f"jobs.errors.{kind}", death.note, death.stacks)
+    if one.verdict == CANCELLED:
+        return Cancelled(problem)
+    if one.verdict == FAILED:
+        return Failed(problem, TIMEOUT)
+    return Retried(problem, timedelta(seconds=one.verdict), TIMEOUT)

@@ -7,24 +7,35 @@ import logging
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from jobs import lifecycle
+from jobs import conf, lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobTimeout, TaskNotFound
-from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
+from jobs.execution import (
+    Context,
+    aexecute,
+    after_a_kill,
+    execute,
+    execute_atomic,
+    judge,
+    problem_of,
+)
 from jobs.lifecycle import Claimed
-from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, TakenOver
+from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, Released, TakenOver
 from jobs.tasks import Task, resolve
 
-from . import connections
+from . import connections, stacks
 from .bell import Bell, Call
-from .board import Board
+from .board import FAILED, Board
 from .coroutines import CoroutineSlots
 from .dispatcher import Dispatcher
 from .options import Identity, Options
 from .slots import ThreadSlots
+from .strangers import Strangers
 from .watch import Watch
 
 logger = logging.getLogger("jobs")
@@ -47,6 +58,8 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._grace = conf.settings().interrupt_grace.total_seconds()
+        self._strangers = Strangers(conf.settings().unknown_task_patience.total_seconds())
         connections.remember()
         self.slots = ThreadSlots(
             options.threads,
@@ -111,7 +124,7 @@ class Runner:
         except (JobTimeout, JobCancelled) as late:
             # It arrived just as the function had ended.
             outcome = judge(late, task, job, context)
-        job.finished_at = job.now()
+        self._over(job)
         return outcome
 
     async def _arun(self, job: Claimed, context: Context) -> Outcome:
@@ -119,8 +132,16 @@ class Runner:
         if not isinstance(task, Task):
             return task
         outcome = await aexecute(task, job, context)
-        job.finished_at = job.now()
+        self._over(job)
         return outcome
+
+    def _over(self, job: Claimed) -> None:
+        """Its function has ended. Said first and asked then, as whoever limits it does: at
+        least one of the two sees the other, and the limit is lifted."""
+        job.finished_at = job.now()
+        job.is_over = True
+        if job.is_limited:
+            self._board.lift(job.place)
 
     def _begin(self, job: Claimed, context: Context) -> Task[..., Any] | Outcome:
         """The task to run; or the outcome of a job that is not to start."""
@@ -149,12 +170,41 @@ class Runner:
             except (JobTimeout, JobCancelled):
                 raise
             except TaskNotFound as error:
-                told = f"{error}; if it is new, restart this worker"
-                return Failed(replace(problem_of(error), message=told))
+                return self._unknown(job, error)
             except BaseException as error:
                 # Importing its module may raise anything, SystemExit too.
                 return Failed(problem_of(error))
+        if job.timeout is not None:
+            self._limit(task, job, job.timeout)
         return task
+
+    def _limit(self, task: Task[..., Any], job: Claimed, timeout: float) -> None:
+        """Say by when the job has to have ended, and what becomes of it if it has not: whoever
+        kills this process for it knows no task."""
+        delay = after_a_kill(task, job)
+        verdict = FAILED if delay is None else delay.total_seconds()
+        end_by = time.monotonic() + timeout + self._grace
+        self._board.limit(job.place, end_by, job.started_at, verdict)
+        job.is_limited = True
+
+    def _unknown(self, job: Claimed, error: TaskNotFound) -> Outcome:
+        """A worker of newer code may know it."""
+        now = time.monotonic()
+        delay = self._strangers.leave(job.id, now)
+        if delay is None:
+            told = f"{error}; if it is new, restart this worker"
+            return Failed(replace(problem_of(error), message=told))
+        if self._strangers.is_to_be_told(job.task, now):
+            logger.warning(
+                "%s; its jobs are left for other workers for %s. If the task is new, restart "
+                "this one (job %s)",
+                error,
+                conf.settings().unknown_task_patience,
+                job.id,
+            )
+        # No attempt's: it never started.
+        job.started_at = job.finished_at = 0.0
+        return Released(timedelta(seconds=delay))
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
@@ -166,8 +216,17 @@ def _die_as_others_do() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def main(options: Options, identity: Identity, board: Board, bell: Bell, lifeline: int) -> None:
+def main(
+    options: Options,
+    identity: Identity,
+    board: Board,
+    bell: Bell,
+    lifeline: int,
+    stacks_file: int,
+) -> None:
     """The whole life of a runner process, after the fork."""
+    stacks.show_on_demand(stacks_file)
     gc.freeze()
-    Runner(options, identity, board, bell, lifeline).run()
-    board.leave()
+    made = Runner(options, identity, board, bell, lifeline)
+    made.run()
+    board.leave(recycled=made.dispatcher.is_recycled)

@@ -194,11 +194,14 @@ class ThreadSlots:
         for _ in self.slots:
             self._wake.put(None)
 
-    def interrupt(self, job_id: str, exception: BaseException) -> None:
+    def interrupt(self, job_id: str, exception: BaseException) -> Claimed | None:
+        """Returns the job, if it runs here."""
         for slot in self.slots:
             job, context = slot.job, slot.context
             if job is not None and context is not None and job.id == job_id:
                 slot.interrupt(job, context, exception)
+                return job
+        return None
 
     def _work(self, slot: Slot) -> None:
         slot.attach()

@@ -9,27 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
-from uuid import UUID
 
 import psycopg
 
 from jobs import conf, ids, lifecycle
 
-from . import connections, presence, runner
+from . import connections, presence, reload, stacks
+from .autoscale import Autoscale
 from .bell import Bell, Call
-from .board import Board
 from .console import Console
-from .options import Identity, Options
-from .rescuer import Rescuer
+from .family import Child, Family, how_it_died
+from .link import Connection, Link
+from .options import Options
+from .rescuer import Death, Rescuer
+from .watchdog import Sentence, Watchdog
 
 logger = logging.getLogger("jobs")
 
@@ -37,23 +35,12 @@ logger = logging.getLogger("jobs")
 EXIT_KILLED = 1
 # A runner that dies at once is started again this late, in seconds, lest it busy the machine.
 _RESTART_PAUSE = 1.0
-# The others are woken so much later than the first, in seconds.
-_WAKE_PAUSE = 0.003
 # While jobs stand in line, it is seen so often whether their runner is stuck, in seconds.
 _LOOK_AT_LINES = 0.25
-
-
-@dataclass(slots=True)
-class Child:
-    """A forked process: a runner, or the beat (which claims nothing)."""
-
-    number: int
-    pid: int
-    bell: Bell
-    identity: Identity
-    board: Board
-    started_at: float
-    is_beat: bool = False
+# What is due is looked at again so much later, in seconds.
+_AT_ONCE = 0.05
+# With new code at hand, running jobs have so long to finish.
+_RELOAD_GRACE = 5.0
 
 
 class Supervisor:
@@ -67,76 +54,79 @@ class Supervisor:
     ) -> None:
         self._options = options
         self._console = console
-        self._serve_beat = serve_beat
+        self._has_beat = serve_beat is not None
         self._settings = conf.settings()
         self._id = ids.uuid7()
-        self._children: dict[int, Child] = {}
+        self._link = Link(options.name)
+        self._family = Family(options, serve_beat, lambda: self._link.connections)
+        self._rescuer = Rescuer(console, self._family.wake)
+        self._watchdog = Watchdog()
+        self._autoscale = Autoscale(*options.autoscale) if options.autoscale else None
+        self._files = reload.Files() if options.reload else None
+        self._sentences: dict[int, tuple[Sentence, str]] = {}
+        # When each of these numbers is to be started again.
         self._restart_at: dict[int, float] = {}
-        self._control: psycopg.Connection[Any] | None = None
-        self._listener: psycopg.Connection[Any] | None = None
-        self._connected_at = 0.0
-        self._connect_at = 0.0
-        self._failures = 0
-        self._registered = False
         # Runners that wait for the worker to be registered anew.
         self._to_start: list[int] = []
+        self._registered = False
         self._beat_at = 0.0
-        # When the other runners are to be woken, too.
-        self._wake_at: float | None = None
         self._signals = 0
         self._signals_seen = 0
         self._kill_at: float | None = None
         self._killed = False
-        # A burst has nothing left to do.
+        # A burst has nothing left to do, or there is new code.
         self._is_done = False
-        self._rescuer = Rescuer(console, self._wake_runners)
+        self._is_renewed = False
 
     def run(self) -> int:
         """Until told to stop, or in a burst until nothing is ready; the exit code."""
         connections.close_for_forks()
-        self._lifeline, self._lifeline_end = os.pipe()
         with contextlib.ExitStack() as stack:
-            stack.callback(self._let_go)
+            stack.callback(self._family.close)
+            stack.callback(self._link.close)
             wakeup = stack.enter_context(self._listening_to_signals())
-            self._connect(patiently=False)
+            self._link.connect(patiently=False)
             self._register()
             self._console.begin(self._options)
             for number in range(1, self._options.processes + 1):
-                self._fork(number)
-            if self._serve_beat is not None:
-                self._fork(0, is_beat=True)
+                self._family.fork(number, self._id)
+            if self._has_beat:
+                self._family.fork(0, self._id, is_beat=True)
             while not self._is_over():
                 self._round(wakeup)
             self._end()
+        if self._is_renewed and not self._stopping:
+            reload.begin_anew()
         return EXIT_KILLED if self._killed else 0
 
     def _round(self, wakeup: int) -> None:
         self._wait(wakeup)
-        self._wake_others()
+        self._family.wake_others()
         self._heed_signals()
         self._reap()
         self._start_again()
-        with contextlib.suppress(psycopg.Error):
-            self._connect()
+        if self._link.connect():
+            self._beat_at = 0.0
         if time.monotonic() >= self._beat_at:
             self._heartbeat()
-        self._free_stuck()
-        self._console.pace(self._counters())
+        self._guard()
+        self._scale()
+        self._look_for_new_code()
+        self._console.pace(self._family.counters())
 
     def _is_over(self) -> bool:
         to_come = self._restart_at or self._to_start
-        if self._options.burst and not (self._runners or to_come or self._is_done):
+        if self._options.burst and not (self._family.runners or to_come or self._is_done):
             # The beat, if there is one, is told to stop as by a signal.
             self._is_done = True
-            self._tell_to_stop()
-        return self._is_ending and not self._children
+            self._tell_to_stop(self._options.grace_period.total_seconds())
+        return self._is_ending and not len(self._family)
 
-    def _tell_to_stop(self) -> None:
+    def _tell_to_stop(self, grace: float) -> None:
         self._restart_at.clear()
         self._to_start.clear()
-        self._kill_at = time.monotonic() + self._options.grace_period.total_seconds()
-        for child in self._children.values():
-            child.bell.ring(Call.STOP)
+        self._kill_at = time.monotonic() + grace
+        self._family.tell_to_stop()
 
     # Signals and waiting.
 
@@ -179,112 +169,75 @@ class Supervisor:
         self._signals_seen = self._signals
         if self._signals == 1:
             self._console.stopping(self._options)
-            self._tell_to_stop()
+            self._tell_to_stop(self._grace)
             self._heartbeat()
         else:
-            self._tell_to_stop()
+            self._tell_to_stop(self._grace)
             self._kill_at = None
             self._kill("told twice to stop")
 
+    @property
+    def _grace(self) -> float:
+        return float("inf") if self._options.drain else self._options.grace_period.total_seconds()
+
     def _kill(self, why: str) -> None:
         """Kill the runners; what they held is given back once they are really gone."""
-        for child in self._children.values():
+        for child in self._family.all():
             self._killed = self._killed or not child.is_beat
-            os.kill(child.pid, signal.SIGKILL)
+            self._family.kill(child)
         if self._killed:
             self._console.say(f"{why}: runners killed, their jobs are given back")
 
     def _wait(self, wakeup: int) -> None:
         now = time.monotonic()
         moments = [self._beat_at, *self._restart_at.values()]
-        for moment in (self._kill_at, self._wake_at):
-            if moment is not None:
-                moments.append(moment)
-        longest = _LOOK_AT_LINES if any(child.board.waiting for child in self._runners) else 1.0
+        moments += [one for one in (self._kill_at, self._family.wake_at) if one is not None]
+        boards = [child.board for child in self._family.runners]
+        limits = (board.next_limit() for board in boards)
+        # One that has passed is being seen to.
+        moments += [max(one, now + _AT_ONCE) for one in limits if one is not None]
+        longest = _LOOK_AT_LINES if any(board.waiting for board in boards) else 1.0
         timeout = min(max(0.0, min(moments) - now), longest)
-        listened: list[Any] = [wakeup]
-        if self._listener is not None:
-            listened.append(self._listener)
+        listener = self._link.listener
+        listened = [wakeup] if listener is None else [wakeup, listener.fileno()]
         readable, _, _ = select.select(listened, [], [], timeout)
         if wakeup in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(wakeup, 4096)
-        if self._listener in readable:
-            self._hear()
-
-    def _hear(self) -> None:
-        """Somebody enqueued while a runner slept: wake those that serve the queue."""
-        assert self._listener is not None
-        try:
-            heard = {notify.payload for notify in self._listener.notifies(timeout=0)}
-        except psycopg.Error as error:
-            self._disconnect(error)
-            return
-        if any(self._options.serves(queue_name) for queue_name in heard):
-            self._wake_runners()
+        if listener is not None and listener.fileno() in readable:
+            heard = self._link.hear()
+            if any(self._options.serves(queue_name) for queue_name in heard):
+                self._family.wake()
 
     # Children.
 
-    def _fork(self, number: int, *, is_beat: bool = False) -> None:
-        name = f"{self._options.name}/{number}"
-        identity = Identity(self._id, name)
-        child = Child(number, 0, Bell(), identity, Board(), time.monotonic(), is_beat)
-        _flush()
-        child.pid = os.fork()
-        if child.pid == 0:
-            self._be(child)
-        self._children[child.pid] = child
-
-    def _be(self, child: Child) -> None:
-        """In the child: let go of everything that is the parent's, run, and never return."""
-        code = runner.EXIT_BROKEN
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            os.close(self._lifeline_end)
-            own = [c for c in (self._control, self._listener) if c is not None and not c.closed]
-            connections.forget_all(own)
-            for sibling in self._children.values():
-                sibling.bell.close()
-            if child.is_beat and self._serve_beat is not None:
-                self._serve_beat(child.bell, self._lifeline)
-            else:
-                runner.main(self._options, child.identity, child.board, child.bell, self._lifeline)
-            code = 0
-        except BaseException:
-            logger.exception("a child of worker %s broke", self._options.name)
-        finally:
-            try:
-                _flush()
-            finally:
-                # Whatever happens: this is not the supervisor.
-                os._exit(code)
-
     def _reap(self) -> None:
-        for pid in list(self._children):
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                self._bury_child(self._children.pop(pid), os.waitstatus_to_exitcode(status))
+        for child, code in self._family.reap():
+            self._bury_child(child, code)
 
     def _bury_child(self, child: Child, code: int) -> None:
-        child.bell.close()
         self._console.add(child.board.counters())
+        self._watchdog.forget(child.identity.runner)
+        sentence, told = self._sentences.pop(child.pid, (None, ""))
         if child.board.has_left or (child.is_beat and code == 0):
-            if not (self._is_ending or self._options.burst):
+            goes_on = not (child.is_retired or self._is_ending)
+            if goes_on and (child.board.is_recycled or not self._options.burst):
                 self._restart_at[child.number] = time.monotonic()
             return
-        how = _how_it_died(code)
+        how = how_it_died(code)
         what = "beat" if child.is_beat else f"runner {child.identity.name}"
         if not self._is_ending:
-            logger.error("%s (process %s) %s; starting another", what, child.pid, how)
+            if sentence is None:
+                logger.error("%s (process %s) %s; starting another", what, child.pid, how)
             soon = time.monotonic() - child.started_at < _RESTART_PAUSE
             self._restart_at[child.number] = time.monotonic() + (_RESTART_PAUSE if soon else 0.0)
         if not child.is_beat:
             # Killed by us at the end of the grace period: given back, and nobody's loss.
-            note = f"{what}, process {child.pid}, {how}"
-            self._rescuer.died(child.identity.runner, note, child.board, charged=not self._killed)
-            with contextlib.suppress(psycopg.Error):
+            death = Death(f"{what}, process {child.pid}, {how}", child.board, not self._killed)
+            if sentence is not None:
+                death = Death(sentence.note, child.board, sentence.charged, sentence.overdue, told)
+            self._rescuer.died(child.identity.runner, death)
+            with self._link.trying():
                 self._rescue()
 
     def _start_again(self) -> None:
@@ -294,47 +247,80 @@ class Supervisor:
         for number, moment in list(self._restart_at.items()):
             if moment <= now:
                 del self._restart_at[number]
-                self._fork(number, is_beat=number == 0)
+                self._family.fork(number, self._id, is_beat=number == 0)
+
+    def _guard(self) -> None:
+        """Kill what has to be killed, and free what stands behind a job that never gives way."""
+        self._rescuer.round()
+        with self._link.trying():
+            for child in self._family.runners:
+                if child.pid in self._sentences:
+                    continue
+                control = self._link.control
+                sentence = self._watchdog.judge(child, control, self._rescuer.awake_since)
+                if sentence is not None:
+                    told = stacks.ask(child.pid, child.stacks_file)
+                    # To be asked may wake what was stuck: whoever has ended now is let live.
+                    again = self._watchdog.judge(child, control, self._rescuer.awake_since)
+                    if again is None:
+                        continue
+                    sentence = again
+                    logger.error("runner %s: %s", child.identity.name, sentence.note)
+                    self._sentences[child.pid] = sentence, told
+                    self._family.kill(child)
+                elif control is not None:
+                    self._rescuer.free(control, child.identity.runner, child.board)
+
+    # More runners and fewer; new code.
+
+    def _scale(self) -> None:
+        if self._autoscale is None or self._is_ending:
+            return
+        now = time.monotonic()
+        living = [child for child in self._family.runners if not child.is_retired]
+        count = len(living) + len(self._restart_at)
+        control = self._link.control
+        if control is not None and self._autoscale.wants_to_know(count, now):
+            with self._link.trying():
+                if self._autoscale.is_short(self._waited(control), now):
+                    taken = {child.number for child in self._family.runners} | {*self._restart_at}
+                    number = next(i for i in range(1, len(taken) + 2) if i not in taken)
+                    self._console.say(f"jobs wait: runner {number} of {count + 1} is started")
+                    self._restart_at[number] = now
+                    return
+        in_hand = {child.number: child.board.in_hand for child in living}
+        retired = self._autoscale.superfluous(in_hand, now)
+        for child in living:
+            if child.number == retired:
+                self._console.say(f"nothing to do: runner {retired} of {len(living)} is stopped")
+                child.is_retired = True
+                child.bell.ring(Call.STOP)
+
+    def _waited(self, control: Connection) -> float:
+        """For how many seconds the first due job of the worker's queues has waited."""
+        seen = lifecycle.look(control)
+        own = [place for lane, place in seen.first.items() if self._options.serves(lane.queue_name)]
+        return max((seen.at - place.run_at for place in own), default=0.0)
+
+    def _look_for_new_code(self) -> None:
+        if self._files is None or self._is_ending or (path := self._files.changed()) is None:
+            return
+        wrong = reload.compiles(path)
+        if wrong:
+            self._console.say(f"{path} has changed, but: {wrong}")
+            return
+        self._console.say(f"{path} has changed: beginning anew")
+        self._is_done = self._is_renewed = True
+        self._tell_to_stop(_RELOAD_GRACE)
 
     # The database.
 
-    def _connect(self, *, patiently: bool = True) -> None:
-        """Both connections, if they are not there; `patiently`: not before it is time to try."""
-        if self._control is not None or (patiently and time.monotonic() < self._connect_at):
-            return
-        try:
-            self._control = lifecycle.connect(f"jobs worker {self._options.name}")
-            if self._settings.listen:
-                self._listener = lifecycle.connect(
-                    f"jobs listener {self._options.name}", pinned=False
-                )
-                self._listener.execute("LISTEN jobs")
-        except psycopg.Error as error:
-            self._disconnect(error)
-            raise
-        if self._failures:
-            logger.warning("worker %s is connected again", self._options.name)
-        self._failures = 0
-        self._connected_at = time.monotonic()
-        self._beat_at = 0.0
-
-    def _disconnect(self, error: psycopg.Error) -> None:
-        self._failures += 1
-        if self._failures == 1 or self._failures % 20 == 0:
-            logger.warning("worker %s: %s", self._options.name, str(error).strip())
-        for connection in (self._control, self._listener):
-            if connection is not None:
-                connection.close()
-        self._control = self._listener = None
-        pause = min(5.0, 0.05 * 2.0 ** min(self._failures, 8))
-        self._connect_at = time.monotonic() + pause * (0.5 + random.random())  # noqa: S311
-
     def _register(self) -> None:
         """Insert the worker's row under a new id; its runners start once it stands."""
-        assert self._control is not None
+        assert self._link.control is not None
         self._registered = False
         self._id = ids.uuid7()
-        presence.register(self._control, self._id, self._options, [])
+        presence.register(self._link.control, self._id, self._options, [])
         self._registered = True
         if not self._is_ending:
             self._restart_at |= dict.fromkeys(self._to_start, 0.0)
@@ -342,65 +328,27 @@ class Supervisor:
 
     def _heartbeat(self) -> None:
         interval = self._settings.heartbeat_interval.total_seconds()
-        self._beat_at = time.monotonic() + (interval if self._control is not None else 0.25)
-        if self._control is None:
+        control = self._link.control
+        self._beat_at = time.monotonic() + (interval if control is not None else 0.25)
+        if control is None:
             return
-        try:
+        with self._link.trying():
             if not self._registered:
                 self._register()
-            if not presence.heartbeat(
-                self._control, self._id, self._live(), stopping=self._stopping
-            ):
-                self._begin_anew()
-                return
-            self._rescue()
-        except psycopg.Error as error:
-            if lifecycle.is_gone(error) or self._control.closed:
-                self._disconnect(error)
+            live = self._family.live
+            if presence.heartbeat(control, self._id, live, stopping=self._stopping):
+                self._rescue()
             else:
-                logger.warning("worker %s: %s", self._options.name, str(error).strip())
-
-    def _live(self) -> list[UUID]:
-        return [child.identity.runner for child in self._runners]
-
-    @property
-    def _runners(self) -> list[Child]:
-        return [child for child in self._children.values() if not child.is_beat]
+                self._begin_anew()
 
     def _rescue(self) -> None:
-        if self._control is not None:
+        if self._link.control is not None:
             self._rescuer.rescue(
-                self._control, self._id, self._live(), connected_at=self._connected_at
+                self._link.control,
+                self._id,
+                self._family.live,
+                connected_at=self._link.connected_at,
             )
-
-    def _free_stuck(self) -> None:
-        """A job that holds the interpreter's lock keeps its runner from giving back."""
-        self._rescuer.round()
-        if self._control is None:
-            return
-        try:
-            for child in self._runners:
-                self._rescuer.free(self._control, child.identity.runner, child.board)
-        except psycopg.Error as error:
-            if lifecycle.is_gone(error) or self._control.closed:
-                self._disconnect(error)
-            else:
-                logger.warning("worker %s: %s", self._options.name, str(error).strip())
-
-    def _wake_runners(self) -> None:
-        """The one with the least to do, and the others a little later: all at once, they would
-        hold each other up over what most often is a single job."""
-        if self._wake_at is None:
-            first = min(self._runners, key=lambda child: child.board.in_hand, default=None)
-            if first is not None:
-                first.bell.ring()
-            self._wake_at = time.monotonic() + _WAKE_PAUSE
-
-    def _wake_others(self) -> None:
-        if self._wake_at is not None and time.monotonic() >= self._wake_at:
-            self._wake_at = None
-            for child in self._runners:
-                child.bell.ring()
 
     def _begin_anew(self) -> None:
         """This worker was taken for dead: its jobs are others' now, and so is its name."""
@@ -409,15 +357,11 @@ class Supervisor:
             "its runners are killed, and it begins anew",
             self._options.name,
         )
-        for child in list(self._children.values()):
-            os.kill(child.pid, signal.SIGKILL)
-        for pid, child in list(self._children.items()):
-            os.waitpid(pid, 0)
-            del self._children[pid]
-            child.bell.close()
+        note = f"worker {self._options.name} was silent for too long"
+        self._sentences.clear()
+        for child in self._family.kill_all():
             self._console.add(child.board.counters())
-            note = f"worker {self._options.name} was silent for too long"
-            self._rescuer.died(child.identity.runner, note, child.board, charged=True)
+            self._rescuer.died(child.identity.runner, Death(note, child.board, charged=True))
             self._to_start.append(child.number)
         self._register()
 
@@ -425,44 +369,14 @@ class Supervisor:
 
     def _end(self) -> None:
         try:
-            self._connect(patiently=False)
-            assert self._control is not None
+            self._link.connect(patiently=False)
+            assert self._link.control is not None
             self._rescue()
-            presence.leave(self._control, self._id)
+            presence.leave(self._link.control, self._id)
         except psycopg.Error as error:
             logger.warning(
                 "worker %s could not say good-bye (%s); others will find out",
                 self._options.name,
                 str(error).strip(),
             )
-        self._console.end(self._counters())
-
-    def _let_go(self) -> None:
-        for connection in (self._control, self._listener):
-            if connection is not None:
-                connection.close()
-        os.close(self._lifeline)
-        os.close(self._lifeline_end)
-
-    def _counters(self) -> dict[str, int]:
-        totals: dict[str, int] = {}
-        for child in self._children.values():
-            for name, count in child.board.counters().items():
-                totals[name] = totals.get(name, 0) + count
-        return totals
-
-
-def _flush() -> None:
-    """What is buffered would be written by each child again."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-
-
-def _how_it_died(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+        self._console.end(self._family.counters())

@@ -66,10 +66,11 @@ class Server:
                 self._create()
                 self._start()
 
-    def stop(self) -> None:
-        """Stop it, if it runs, after the transactions under way are rolled back."""
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it, if it runs, after the transactions under way are rolled back; `immediate`:
+        as if the machine had crashed."""
         if self.is_running():
-            self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
+            self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "stop")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from argparse import BooleanOptionalAction
 from datetime import timedelta
 from typing import Any
 
 import psycopg
+from django.conf import settings as django_settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
@@ -18,6 +20,7 @@ from jobs.worker import Options, Supervisor
 from jobs.worker.bell import Bell, Call
 from jobs.worker.console import Console
 from jobs.worker.options import cores, default_name
+from jobs.worker.recycling import Limits
 
 # It stands on each job, with the runner's number behind it.
 LONGEST_NAME = 100
@@ -65,6 +68,41 @@ class Command(BaseCommand):
             default=settings.grace_period.total_seconds(),
             help="seconds that running jobs have once told to stop (default: %(default)s)",
         )
+        parser.add_argument(
+            "--drain",
+            action="store_true",
+            help="wait for running jobs without a limit once told to stop; a second signal still "
+            "stops at once",
+        )
+        parser.add_argument(
+            "--autoscale",
+            metavar="MIN,MAX",
+            default="",
+            help="as many runner processes as jobs wait for, between these; instead of --processes",
+        )
+        parser.add_argument(
+            "--max-jobs",
+            type=int,
+            help="renew a runner process after so many jobs, give or take 10 %%",
+        )
+        parser.add_argument(
+            "--max-age",
+            type=float,
+            metavar="SECONDS",
+            help="renew a runner process after so long, give or take 10 %%",
+        )
+        parser.add_argument(
+            "--max-memory",
+            type=int,
+            metavar="MB",
+            help="renew a runner process that has grown to this",
+        )
+        parser.add_argument(
+            "--reload",
+            action=BooleanOptionalAction,
+            default=django_settings.DEBUG,
+            help="begin anew when the site's code has changed (default: as DEBUG)",
+        )
         parser.add_argument("--name", default="", help="its name (default: host and process id)")
         parser.add_argument(
             "--burst", action="store_true", help="stop as soon as no job is ready any more"
@@ -95,6 +133,10 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name} must be at least 1")
             if given[name] > MOST_SLOTS:
                 raise CommandError(f"--{name} must be at most {MOST_SLOTS}")
+        for name in ("max_jobs", "max_age", "max_memory"):
+            if given[name] is not None and given[name] <= 0:
+                raise CommandError(f"--{name.replace('_', '-')} must be greater than zero")
+        autoscale = _autoscale(given["autoscale"])
         if len(given["name"]) > LONGEST_NAME:
             raise CommandError(f"--name must be at most {LONGEST_NAME} characters")
         queues = _names(given["queues"])
@@ -109,10 +151,18 @@ class Command(BaseCommand):
             name=given["name"] or default_name(),
             queues=queues or None,
             excluded_queues=excluded,
-            processes=given["processes"],
+            processes=autoscale[0] if autoscale else given["processes"],
+            autoscale=autoscale,
             threads=given["threads"],
             coroutines=given["coroutines"],
             grace_period=timedelta(seconds=given["grace_period"]),
+            drain=given["drain"],
+            limits=Limits(
+                max_jobs=given["max_jobs"],
+                max_age=given["max_age"],
+                max_memory=given["max_memory"],
+            ),
+            reload=given["reload"] and not given["burst"],
             burst=given["burst"],
             beat=given["beat"],
         )
@@ -123,6 +173,20 @@ def known_queues() -> set[str]:
     rows = Queue.objects.using(conf.settings().database).values_list("name", flat=True)
     named = {task.queue_name for task in registered().values()}
     return named | {*(conf.settings().queues or ()), *rows}
+
+
+def _autoscale(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    try:
+        least, most = (int(part) for part in text.split(","))
+    except ValueError:
+        raise CommandError(
+            f"--autoscale is {text!r}; it must be two numbers, as in --autoscale 1,4"
+        ) from None
+    if not 1 <= least <= most <= MOST_SLOTS:
+        raise CommandError(f"--autoscale {text}: it must be 1 ≤ MIN ≤ MAX ≤ {MOST_SLOTS}")
+    return least, most
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -1,0 +1,88 @@
+"""The supervisor's link to the database: one connection for its statements, one that listens."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from typing import Any
+
+import psycopg
+
+from jobs import conf, lifecycle
+
+logger = logging.getLogger("jobs")
+Connection = psycopg.Connection[Any]
+
+
+class Link:
+    """Made again, ever more patiently, after whatever has cut it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.control: Connection | None = None
+        self.listener: Connection | None = None
+        self.connected_at = 0.0
+        self._try_at = 0.0
+        self._failures = 0
+
+    def connect(self, *, patiently: bool = True) -> bool:
+        """Both connections, if they are not there; whether they are new.
+
+        `patiently`: not before it is time to try again, and without an error.
+        """
+        if self.control is not None or (patiently and time.monotonic() < self._try_at):
+            return False
+        try:
+            self.control = lifecycle.connect(f"jobs worker {self._name}")
+            if conf.settings().listen:
+                self.listener = lifecycle.connect(f"jobs listener {self._name}", pinned=False)
+                self.listener.execute("LISTEN jobs")
+        except psycopg.Error as error:
+            self._cut(error)
+            if patiently:
+                return False
+            raise
+        if self._failures:
+            logger.warning("worker %s is connected again", self._name)
+        self._failures = 0
+        self.connected_at = time.monotonic()
+        return True
+
+    @contextlib.contextmanager
+    def trying(self) -> Any:
+        """Errors of the database are told; the link is cut if it is gone."""
+        try:
+            yield
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error) or self.control is None or self.control.closed:
+                self._cut(error)
+            else:
+                logger.warning("worker %s: %s", self._name, str(error).strip())
+
+    def hear(self) -> set[str]:
+        """The queues in which somebody enqueued while a runner slept."""
+        assert self.listener is not None
+        try:
+            return {notify.payload for notify in self.listener.notifies(timeout=0)}
+        except psycopg.Error as error:
+            self._cut(error)
+            return set()
+
+    def _cut(self, error: psycopg.Error) -> None:
+        self._failures += 1
+        if self._failures == 1 or self._failures % 20 == 0:
+            logger.warning("worker %s: %s", self._name, str(error).strip())
+        self.close()
+        pause = min(5.0, 0.05 * 2.0 ** min(self._failures, 8))
+        self._try_at = time.monotonic() + pause * (0.5 + random.random())  # noqa: S311
+
+    @property
+    def connections(self) -> list[Connection]:
+        return [one for one in (self.control, self.listener) if one is not None]
+
+    def close(self) -> None:
+        for one in self.connections:
+            one.close()
+        self.control = self.listener = None

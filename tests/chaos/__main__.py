@@ -1,0 +1,413 @@
+"""Kill, freeze, cut off and restart everything at random while jobs run; then audit.
+
+    python -m tests.chaos --minutes 10 --seed 7
+
+A PostgreSQL of its own, three workers. What happens when is drawn from the seed. Ends with exit
+code 1 and a list when a promise was broken. What was logged stays in .chaos/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import heapq
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from project.private_postgres.server import Server
+
+if TYPE_CHECKING:
+    from .audit import Done
+
+FOLDER = Path(".chaos")
+# Each with other slots, so that every kind of interruption is met.
+WORKERS = (
+    ("--processes", "2"),
+    ("--processes", "2", "--threads", "4"),
+    ("--processes", "1", "--coroutines", "20", "--max-jobs", "2000"),
+)
+# Jobs a second, and how many may wait at most.
+_PACE, _BACKLOG = 90, 1500
+# Between two events, in seconds; and between two restarts of PostgreSQL.
+_PAUSE, _RESTART = (0.5, 2.5), (25.0, 60.0)
+# A freeze that nobody may be rescued for, and one that somebody has to be, in seconds.
+_NAP, _COMA = (0.1, 2.0), (7.0, 9.0)
+# How long everything has to come to its end, and each worker, in seconds.
+_SETTLE, _STOP = 120.0, 20.0
+# Kinds of jobs, and how many of a hundred.
+_KINDS = {
+    "plain": 45, "asynchronous": 15, "atomic": 20, "flaky": 14, "slow": 2, "stubborn": 1,
+    "poison": 1, "endless": 2,
+}  # fmt: skip
+# What is done, and how often of a hundred times.
+_EVENTS = {
+    "kill_runner": 40, "kill_worker": 6, "stop_worker": 6, "nap": 22, "coma": 2, "cut": 24,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=None, help="repeat what was drawn before")
+    options = parser.parse_args()
+    seed = random.randrange(10_000) if options.seed is None else options.seed
+    # So that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = FOLDER.absolute()
+    folder.mkdir(exist_ok=True)
+    for name in ("log", "locks", "worker.log"):
+        (folder / name).unlink(missing_ok=True)
+    server = Server(folder / "postgres")
+    server.ensure_running()
+    try:
+        os.environ |= {
+            "CHAOS_HOST": str(server.socket_folder),
+            "CHAOS_FOLDER": str(folder),
+            "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+        }
+        print(f"seed {seed}, {options.minutes:g} minutes", flush=True)
+        return Chaos(server, folder, seed, options.minutes * 60).run()
+    finally:
+        server.stop()
+
+
+class Chaos:
+    def __init__(self, server: Server, folder: Path, seed: int, seconds: float) -> None:
+        import django
+
+        django.setup()
+        from .audit import Done
+
+        self._server = server
+        self._folder = folder
+        # Apart, so that what happens does not depend on how many jobs there were.
+        self._draw = random.Random(seed)
+        self._jobs = random.Random(seed + 1)
+        self._seconds = seconds
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._numbers = itertools.count()
+        self._enqueued: set[int] = set()
+        self._done: Done = Done()
+        # What is to be done later: (when, number, what).
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._backlog = 0
+
+    def run(self) -> int:
+        self._prepare()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._kill_all)
+            for arguments in WORKERS:
+                self._start(arguments)
+            began = time.monotonic()
+            self._at(began + 1.0, self._event)
+            self._at(began + self._draw.uniform(10.0, 20.0), self._restart)
+            self._at(began, self._look)
+            said = began
+            while (now := time.monotonic()) - began < self._seconds:
+                self._do_what_is_due(now)
+                self._enqueue((now - began) * _PACE)
+                if now - said > 15.0:
+                    said = now
+                    print(f"{now - began:6.0f} s  {self._told()}", flush=True)
+                time.sleep(0.02)
+            settled = self._settle()
+            codes = self._stop_workers()
+        return self._judge(settled, codes)
+
+    def _prepare(self) -> None:
+        from django.core.management import call_command
+        from django.db import connection
+
+        from .tasks import LEDGER
+
+        with connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA public CASCADE")
+            cursor.execute("CREATE SCHEMA public")
+            cursor.execute(LEDGER)
+        call_command("migrate", verbosity=0)
+
+    def _told(self) -> str:
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(self._done.counts.items()))
+        return f"{len(self._enqueued):,} jobs, {self._backlog:,} waiting; {counts}"
+
+    # Jobs.
+
+    def _enqueue(self, wanted: float) -> None:
+        """As many as are due by now; what may not have committed is not counted on."""
+        from django.db import Error, connection, transaction
+
+        from . import tasks
+
+        if self._backlog > _BACKLOG:
+            return
+        due = min(100, int(wanted) - len(self._enqueued))
+        if due <= 0:
+            return
+        kinds = self._jobs.choices(list(_KINDS), weights=list(_KINDS.values()), k=due)
+        made = [(next(self._numbers), kind, self._jobs.uniform(0.0, 0.02)) for kind in kinds]
+        try:
+            with transaction.atomic():
+                for number, kind, seconds in made:
+                    getattr(tasks, kind).enqueue(number, seconds)
+                    if kind == "endless":
+                        self._at(time.monotonic() + 0.5 + 50 * seconds, self._cancel(number))
+        except Error:
+            connection.close()
+            return
+        self._enqueued |= {number for number, *_ in made}
+
+    def _cancel(self, number: int) -> Callable[[], None]:
+        from django.db import Error, connection
+
+        from jobs import Job
+
+        def cancel() -> None:
+            try:
+                for job in Job.objects.filter(task__endswith=".endless", finished_at=None):
+                    if job.args[0] == number:
+                        job.cancel(by="chaos")
+            except Error:
+                connection.close()
+                # Until it is known that it was.
+                self._at(time.monotonic() + 1.0, cancel)
+
+        return cancel
+
+    def _look(self) -> None:
+        from django.db import Error, connection
+
+        from jobs import Job
+
+        try:
+            self._backlog = Job.objects.filter(finished_at=None).count()
+        except Error:
+            connection.close()
+        self._at(time.monotonic() + 0.5, self._look)
+
+    # Events.
+
+    def _at(self, moment: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (moment, next(self._order), what))
+
+    def _do_what_is_due(self, now: float) -> None:
+        while self._later and self._later[0][0] <= now:
+            heapq.heappop(self._later)[2]()
+
+    def _event(self) -> None:
+        [name] = self._draw.choices(list(_EVENTS), weights=list(_EVENTS.values()))
+        # Drawn before it is known whether there is anybody to do it to.
+        where, which, how_long = self._draw.randrange(3), self._draw.random(), self._draw.random()
+        getattr(self, f"_{name}")(where, which, how_long)
+        self._at(time.monotonic() + self._draw.uniform(*_PAUSE), self._event)
+
+    def _kill_runner(self, where: int, which: float, how_long: float) -> None:
+        from .audit import Kill
+
+        runners = children(self._workers[where].pid)
+        if runners:
+            pid = runners[int(which * len(runners))]
+            self._done.kills.append(Kill(time.monotonic_ns(), pid))
+            self._send(pid, signal.SIGKILL)
+            self._done.counts["runners killed"] += 1
+
+    def _kill_worker(self, where: int, which: float, how_long: float) -> None:
+        """The supervisor alone: its runners have to end by themselves."""
+        self._workers[where].kill()
+        self._workers[where].wait()
+        self._done.counts["workers killed"] += 1
+        self._start(WORKERS[where], where)
+
+    def _stop_worker(self, where: int, which: float, how_long: float) -> None:
+        """As a deployment does: a new one while the old one ends."""
+        old = self._workers[where]
+        old.terminate()
+        self._start(WORKERS[where], where)
+        self._done.counts["workers replaced"] += 1
+
+        def reap() -> None:
+            if old.poll() is None:
+                self._at(time.monotonic() + 1.0, reap)
+
+        reap()
+
+    def _nap(self, where: int, which: float, how_long: float) -> None:
+        worker = self._workers[where].pid
+        pids = [worker, *children(worker)]
+        pid = pids[int(which * len(pids))]
+        self._freeze([pid], _NAP[0] + how_long * (_NAP[1] - _NAP[0]))
+        self._done.counts["naps"] += 1
+
+    def _coma(self, where: int, which: float, how_long: float) -> None:
+        worker = self._workers[where].pid
+        pids = [worker, *children(worker)]
+        self._done.frozen |= set(pids)
+        began = time.monotonic_ns()
+        seconds = _COMA[0] + how_long * (_COMA[1] - _COMA[0])
+        self._done.outages.append((began, began + int(seconds * 1e9)))
+        self._freeze(pids, seconds)
+        self._done.counts["comas"] += 1
+
+    def _freeze(self, pids: list[int], seconds: float) -> None:
+        for pid in pids:
+            self._send(pid, signal.SIGSTOP)
+        self._at(
+            time.monotonic() + seconds,
+            lambda: [self._send(pid, signal.SIGCONT) for pid in pids] and None,
+        )
+
+    def _send(self, pid: int, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def _cut(self, where: int, which: float, how_long: float) -> None:
+        """Terminate some of the connections that workers have."""
+        from django.db import Error, connection
+
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                    "WHERE application_name LIKE 'jobs %%' AND random() < %s",
+                    [which],
+                )
+                self._done.counts["connections cut"] += cursor.fetchone()[0]
+        except Error:
+            connection.close()
+
+    def _restart(self) -> None:
+        from django.db import connection
+
+        began = time.monotonic_ns()
+        mode = self._draw.choice(["fast", "immediate"])
+        pause = self._draw.uniform(0.0, 3.0)
+        self._server.stop(mode)
+        time.sleep(pause)
+        self._server.ensure_running()
+        connection.close()
+        self._done.outages.append((began, time.monotonic_ns()))
+        self._done.returns.append(time.monotonic_ns())
+        self._done.counts["PostgreSQL restarts"] += 1
+        self._at(time.monotonic() + self._draw.uniform(*_RESTART), self._restart)
+
+    # Workers.
+
+    def _start(self, arguments: tuple[str, ...], where: int | None = None) -> None:
+        with (self._folder / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "manage.py", "runworker", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        if where is None:
+            self._workers.append(worker)
+        else:
+            self._workers[where] = worker
+
+    def _settle(self) -> bool:
+        """Wait until every job has ended, and thaw whoever is frozen; False: it took too long."""
+        from django.db import Error, connection
+
+        from jobs import Job
+
+        deadline = time.monotonic() + _SETTLE
+        # No more events: only what undoes one, and cancellations.
+        keep = ("cancel", "<lambda>", "reap")
+        self._later = [one for one in self._later if one[2].__name__ in keep]
+        heapq.heapify(self._later)
+        while time.monotonic() < deadline:
+            self._do_what_is_due(time.monotonic())
+            for where, worker in enumerate(self._workers):
+                if worker.poll() is not None:
+                    self._start(WORKERS[where], where)
+            with contextlib.suppress(Error):
+                if not self._later and not Job.objects.filter(finished_at=None).exists():
+                    return True
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(0.1)
+        return False
+
+    def _stop_workers(self) -> list[int | None]:
+        for worker in self._workers:
+            worker.terminate()
+        codes: list[int | None] = []
+        for worker in self._workers:
+            try:
+                codes.append(worker.wait(_STOP))
+            except subprocess.TimeoutExpired:
+                codes.append(None)
+        return codes
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            if worker.poll() is None:
+                for pid in (worker.pid, *children(worker.pid)):
+                    self._send(pid, signal.SIGKILL)
+                worker.wait()
+
+    def _judge(self, settled: bool, codes: list[int | None]) -> int:
+        from .audit import audit
+
+        report = audit(self._folder, self._enqueued, self._done)
+        wrong = report.wrong
+        if not settled:
+            wrong.insert(0, f"not every job had ended {_SETTLE:g} s after the last event")
+        if any(codes):
+            wrong.insert(0, f"workers ended with {codes}")
+        if strays := left_behind():
+            wrong.insert(0, f"processes are left: {strays}")
+        figures = {**report.figures, "done": dict(self._done.counts)}
+        (self._folder / "report.json").write_text(json.dumps(figures, indent=1))
+        print(json.dumps(figures, indent=1))
+        for line in wrong[:50]:
+            print(f"WRONG: {line}")
+        kills = self._done.counts["runners killed"] + self._done.counts["workers killed"]
+        print(
+            f"{report.figures['jobs']:,} jobs, {kills} kills, "
+            f"{self._done.counts['PostgreSQL restarts']} PostgreSQL restarts: "
+            f"{len(wrong) or 'no'} promises broken"
+        )
+        return 1 if wrong else 0
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def left_behind() -> list[int]:
+    """Workers of this run that still live, whoever's children they are by now."""
+    return [pid for pid in _processes() if _is_worker_of_ours(pid)]
+
+
+def _processes() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _is_worker_of_ours(pid: int) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    own = f"CHAOS_FOLDER={os.environ['CHAOS_FOLDER']}\0".encode()
+    return own in environment and b"runworker" in command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""A site that does nothing but jobs, with short patience, so that minutes show what hours would."""
+
+import os
+from datetime import timedelta
+
+SECRET_KEY = "chaos"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = ["django.contrib.contenttypes", "jobs", "tests.chaos"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": os.environ["CHAOS_HOST"],
+        "NAME": "postgres",
+        "USER": "postgres",
+        "CONN_MAX_AGE": None,
+        # A connection that the server has dropped is opened anew, not complained about.
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+JOBS = {
+    "HEARTBEAT_INTERVAL": timedelta(seconds=1),
+    "HEARTBEAT_TIMEOUT": timedelta(seconds=6),
+    "INTERRUPT_GRACE": timedelta(seconds=1),
+    "GRACE_PERIOD": timedelta(seconds=5),
+    # Innocent jobs meet many kills here.
+    "MAX_LOSSES": 1000,
+}
+# A cable that is cut is noticed sooner than the worker's own defaults would.
+if "CHAOS_DEAF" in os.environ:
+    seconds = int(os.environ["CHAOS_DEAF"])
+    DATABASES["default"]["OPTIONS"] = {
+        "tcp_user_timeout": seconds * 1000,
+        "keepalives_idle": 1,
+        "keepalives_interval": 1,
+        "keepalives_count": seconds,
+        "connect_timeout": seconds,
+    }

@@ -1,0 +1,276 @@
+"""A PostgreSQL of the test's own that crashes, refuses, and comes back; a network that is cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from project.private_postgres.server import Server
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parent.parent.parent
+_JOB = """
+INSERT INTO jobs_job (task, arguments)
+VALUES ('tests.chaos.tasks.plain', jsonb_build_object(
+    'args', jsonb_build_array(%s::int, %s::float8), 'kwargs', '{}'::jsonb
+)) RETURNING id
+"""
+
+
+class Own:
+    """The server, and what runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = Server(folder / "postgres")
+        self.server.ensure_running()
+        self.environment = {
+            **os.environ,
+            "CHAOS_HOST": str(self.server.socket_folder),
+            "CHAOS_FOLDER": str(folder),
+            "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
+        }
+        subprocess.run(self.command("migrate", "-v", "0"), env=self.environment, check=True)
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, str(ROOT / "manage.py"), *arguments]
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "log.txt").open("ab") as log:
+            worker = subprocess.Popen(
+                self.command("runworker", *arguments),
+                env=self.environment | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+            )
+        self._started.append(worker)
+        return worker
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[psycopg.Connection[Any]]:
+        where = f"postgresql://postgres@/postgres?host={self.server.socket_folder}"
+        with psycopg.connect(where, autocommit=True) as connection:
+            yield connection
+
+    def enqueue(self, seconds: float) -> Any:
+        with self.connect() as connection:
+            row = connection.execute(_JOB, [1, seconds]).fetchone()
+            assert row is not None
+            return row[0]
+
+    def state(self, id_: Any) -> tuple[str, int, int]:
+        with self.connect() as connection:
+            found = connection.execute(
+                "SELECT state, attempt, losses FROM jobs_job WHERE id = %s", [id_]
+            ).fetchone()
+        assert found is not None
+        return found
+
+    def close(self) -> None:
+        for worker in self._started:
+            worker.terminate()
+        for worker in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.wait(10)
+            worker.kill()
+        self.server.stop("immediate")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    made = Own(tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_crash_of_postgresql_costs_no_job_and_no_process(own: Own) -> None:
+    worker = own.start("--processes", "1", "--beat")
+    job = own.enqueue(2.5)
+    eventually(lambda: own.state(job)[0] == "running")
+
+    own.server.stop("immediate")
+    with pytest.raises(psycopg.OperationalError):
+        own.enqueue(0)
+    before = cpu_seconds(worker.pid)
+    # It ends meanwhile, and cannot say so; nor does anybody spin.
+    time.sleep(4)
+    assert cpu_seconds(worker.pid) - before < 1.0
+    own.server.ensure_running()
+
+    eventually(lambda: own.state(job) == ("succeeded", 1, 0), within=20)
+    after = own.enqueue(0)
+    eventually(lambda: own.state(after) == ("succeeded", 1, 0))
+    assert worker.poll() is None
+
+
+def test_without_a_free_connection_a_worker_waits_and_does_not_spin(own: Own) -> None:
+    with own.connect() as connection:
+        connection.execute("ALTER SYSTEM SET max_connections = 20")
+    own.server.stop()
+    own.server.ensure_running()
+    worker = own.start("--processes", "1")
+    first = own.enqueue(0)
+    eventually(lambda: own.state(first)[0] == "succeeded")
+
+    with contextlib.ExitStack() as stack:
+        mine = stack.enter_context(own.connect())
+        mine.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name LIKE 'jobs %'"
+        )
+        with pytest.raises(psycopg.OperationalError):  # noqa: PT012
+            while True:
+                stack.enter_context(own.connect())
+        before = cpu_seconds(worker.pid)
+        job = mine.execute(_JOB, [2, 0]).fetchone()
+        time.sleep(3)
+        # It kept trying; that it busied a core would be 3 s.
+        assert cpu_seconds(worker.pid) - before < 1.0
+        assert worker.poll() is None
+
+    assert job is not None
+    eventually(lambda: own.state(job[0]) == ("succeeded", 1, 0), within=20)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process and its children."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ticks = 0
+    for one in [str(pid), *listed]:
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def test_who_waits_for_a_job_waits_for_postgresql_too(own: Own) -> None:
+    own.start("--processes", "1")
+    with own.connect() as connection:
+        eventually(
+            lambda: connection.execute("SELECT count(*) FROM jobs_worker").fetchone() == (1,)
+        )
+    code = (
+        "import django; django.setup()\n"
+        "from tests.chaos.tasks import plain\n"
+        "job = plain.enqueue(7, 2.0)\n"
+        "print('enqueued', flush=True)\n"
+        "print(job.wait(timeout=30))\n"
+    )
+    client = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=own.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == "enqueued\n"
+
+    own.server.stop("fast")
+    time.sleep(1)
+    own.server.ensure_running()
+
+    told, complaints = client.communicate(timeout=30)
+    assert told == "7\n", complaints
+    assert "waiting for" in complaints or complaints == ""
+
+
+needs_namespaces = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None,
+    reason="network namespaces need root and iproute2",
+)
+
+
+@contextlib.contextmanager
+def network() -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """A namespace beside this one: (how to run a command in it, cut the cable, mend it)."""
+    name = f"jobs{os.getpid()}"
+    here, there = f"jh{os.getpid()}", f"jt{os.getpid()}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        ip("netns", "add", name)
+        ip("link", "add", here, "type", "veth", "peer", "name", there)
+        ip("link", "set", there, "netns", name)
+        ip("addr", "add", "10.213.7.1/24", "dev", here)
+        ip("link", "set", here, "up")
+        ip("netns", "exec", name, "ip", "addr", "add", "10.213.7.2/24", "dev", there)
+        ip("netns", "exec", name, "ip", "link", "set", there, "up")
+        ip("netns", "exec", name, "ip", "link", "set", "lo", "up")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+    inside = ("netns", "exec", name, "ip")
+
+    def cut() -> None:
+        # All packets go to a card that nobody has: they vanish, and nobody is told.
+        nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent")
+        ip("neigh", "replace", "10.213.7.2", "dev", here, *nobody)
+        ip(*inside, "neigh", "replace", "10.213.7.1", "dev", there, *nobody)
+
+    def mend() -> None:
+        ip("neigh", "del", "10.213.7.2", "dev", here)
+        ip(*inside, "neigh", "del", "10.213.7.1", "dev", there)
+
+    try:
+        yield name, cut, mend
+    finally:
+        ip("netns", "delete", name)
+
+
+@needs_namespaces
+def test_a_network_that_drops_everything_is_noticed_and_its_jobs_are_rescued(own: Own) -> None:
+    with network() as (name, cut, mend):
+        with own.connect() as connection:
+            connection.execute("ALTER SYSTEM SET listen_addresses = '10.213.7.1'")
+        with (own.server.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 10.213.7.0/24 trust\n")
+        own.server.stop()
+        own.server.ensure_running()
+        far = subprocess.Popen(
+            ["ip", "netns", "exec", name, *own.command("runworker", "--processes", "1")],
+            env=own.environment | {"CHAOS_HOST": "10.213.7.1", "CHAOS_DEAF": "2"},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            job = own.enqueue(5.0)
+            eventually(lambda: own.state(job)[0] == "running")
+            cut()
+            own.start("--processes", "1")
+            # Another worker takes it after the heartbeat's timeout, and ends it.
+            eventually(lambda: own.state(job)[1] == 2, within=30)
+            eventually(lambda: own.state(job)[0] == "succeeded", within=30)
+            mend()
+            # The first one comes back: its end is refused, and it goes on with other jobs.
+            with own.connect() as connection:
+                eventually(
+                    lambda: (
+                        connection.execute("SELECT count(*) FROM jobs_worker").fetchone() == (2,)
+                    ),
+                    within=30,
+                )
+            assert own.state(job) == ("succeeded", 2, 1)
+            assert far.poll() is None
+        finally:
+            far.terminate()
+            told, _ = far.communicate(timeout=20)
+            print(told)
+        assert "was silent for too long" in told or "taken over" in told, told
