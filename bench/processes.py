@@ -28,3 +28,14 @@ def pss(pid: int) -> float:
             continue
         total += sum(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
     return total / 1000
+
+
+def files(pid: int) -> int:
+    """Open file descriptors of the process and everything below it."""
+    total = 0
+    for one in family(pid):
+        try:
+            total += len(list(Path(f"/proc/{one}/fd").iterdir()))
+        except OSError:
+            continue
+    return total

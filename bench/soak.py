@@ -25,7 +25,7 @@ from typing import Any
 from uuid import UUID
 
 from . import servers
-from .processes import pss
+from .processes import files, pss
 
 # Jobs in a batch, and how many batches may wait.
 _BATCH, _AHEAD = 5_000, 6
@@ -36,12 +36,13 @@ SELECT
     (SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'jobs_job'),
     n_dead_tup, n_tup_ins, n_tup_upd, n_tup_hot_upd, autovacuum_count,
     pg_relation_size('jobs_job') / 1e6, pg_relation_size('jobs_job_claim') / 1e6,
-    pg_relation_size('jobs_job_pkey') / 1e6
+    pg_relation_size('jobs_job_pkey') / 1e6,
+    (SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'jobs %')
 FROM pg_stat_user_tables WHERE relname = 'jobs_job'
 """
 _COLUMNS = (
     "live", "dead", "inserted", "updated", "hot", "vacuums", "table_mb", "claim_index_mb",
-    "key_mb",
+    "key_mb", "connections",
 )  # fmt: skip
 
 
@@ -151,10 +152,11 @@ def _sample(began: float, worker: int, before: list[dict[str, Any]]) -> dict[str
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute(_FIGURES)
+        cursor.execute(_FIGURES, None)
         figures = dict(zip(_COLUMNS, map(float, cursor.fetchone()), strict=True))
     last = before[-1] if before else dict.fromkeys((*_COLUMNS, "seconds"), 0.0)
-    sample = figures | {"seconds": time.monotonic() - began, "worker_mb": pss(worker)}
+    own = {"seconds": time.monotonic() - began, "worker_mb": pss(worker), "files": files(worker)}
+    sample = figures | own
     # Each job is updated twice: claimed and finished.
     jobs = (figures["updated"] - last["updated"]) / 2
     sample["jobs_per_s"] = jobs / (sample["seconds"] - last["seconds"])
@@ -163,7 +165,8 @@ def _sample(began: float, worker: int, before: list[dict[str, Any]]) -> dict[str
         f"{sample['seconds'] / 60:5.1f} min {sample['jobs_per_s']:7,.0f} jobs/s, "
         f"{sample['hot_finishes']:.0%} HOT, claim index {figures['claim_index_mb']:.0f} MB, "
         f"table {figures['table_mb']:,.0f} MB, dead {figures['dead']:,.0f}, "
-        f"{figures['vacuums']:.0f} vacuums, worker {sample['worker_mb']:.0f} MB",
+        f"{figures['vacuums']:.0f} vacuums, worker {sample['worker_mb']:.0f} MB, "
+        f"{sample['files']} files, {figures['connections']:.0f} connections",
         flush=True,
     )
     return sample

@@ -75,7 +75,7 @@ def start_worker(transactional_db: None) -> Iterator[Callable[..., WorkerProcess
     """Start real workers: start_worker("--processes", "1"); killed with the test."""
     with ExitStack() as stack:
 
-        def start(*arguments: str, command: str = "runworker", **environment: str) -> WorkerProcess:
-            return stack.enter_context(WorkerProcess(command, *arguments, **environment))
+        def start(*arguments: str, command: str = "runworker", **others: Any) -> WorkerProcess:
+            return stack.enter_context(WorkerProcess(command, *arguments, **others))
 
         yield start

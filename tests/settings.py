@@ -38,4 +38,4 @@ if "JOBS_TEST_EVERY_SECOND" in os.environ:
         "each second": {"task": "tests.tasks.noop", "schedule": timedelta(seconds=1)}
     }
 # Each test's connections are its own, and closed with it.
-DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["CONN_MAX_AGE"] = int(os.environ.get("JOBS_TEST_AGE", "0"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import subprocess
 import threading
 import time
 from datetime import timedelta
@@ -352,3 +353,44 @@ def leaks(megabytes: int) -> int:
 @task
 def tells_its_process() -> int:
     return os.getpid()
+
+
+@task
+def changes_its_session() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET search_path = pg_catalog")
+        cursor.execute("SET TimeZone = 'Asia/Kathmandu'")
+
+
+@task
+def changes_its_folder() -> None:
+    os.chdir("/")
+
+
+@task
+def tells_its_surroundings() -> list[str]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW TimeZone")
+        return [Path.cwd().name, cursor.fetchone()[0]]
+
+
+@task
+def leaves_a_process_behind() -> None:
+    """A daemon, as some programs make one of themselves: its parent ends at once."""
+    subprocess.run(["sh", "-c", "sleep 0.2 &"], check=True)
+
+
+@task(max_losses=0)
+def crashes() -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+@task(max_losses=0)
+def aborts() -> None:
+    os.abort()

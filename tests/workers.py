@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,10 +24,12 @@ ROOT = Path(__file__).parent.parent
 class WorkerProcess:
     """A process of its own session, so that none of it outlives the test."""
 
-    def __init__(self, command: str, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, command: str, *arguments: str, before: Sequence[str] = (), **environment: str
+    ) -> None:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), command, *arguments],
+            [*before, sys.executable, str(ROOT / "manage.py"), command, *arguments],
             env={
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "tests.settings",

@@ -69,6 +69,8 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
 
 # SQLSTATE classes: bad data, broken constraints, limits of the server.
 _REFUSALS = ("22", "23", "54")
+# A server that was the primary: another is it now.
+_READ_ONLY = "25006"
 # Serialization and deadlock, a lock or a statement that took too long: try again as it was.
 _PASSING = ("40", "55", "57014")
 
@@ -84,7 +86,9 @@ def is_refused(error: Exception) -> bool:
 
 
 def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection, not the statement, is what failed."""
+    """Whether the connection, not the statement, is what failed; a new one may lead elsewhere."""
     if (error.sqlstate or "").startswith((*_REFUSALS, *_PASSING)):
         return False
+    if error.sqlstate == _READ_ONLY:
+        return True
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
@@ -18,6 +19,18 @@ from django.db.backends.signals import connection_created
 from psycopg.pq import TransactionStatus
 
 logger = logging.getLogger("jobs")
+
+
+# Of a session's settings, what PostgreSQL tells its client by itself whenever it changes.
+_REPORTED = (
+    b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"search_path",
+    b"session_authorization", b"is_superuser", b"default_transaction_read_only",
+    b"standard_conforming_strings", b"application_name",
+)  # fmt: skip
+# How each session was when it was opened.
+_as_opened: WeakKeyDictionary[psycopg.Connection[Any], tuple[bytes | None, ...]] = (
+    WeakKeyDictionary()
+)
 
 
 class _Opened(threading.local):
@@ -38,6 +51,13 @@ def remember() -> None:
 def _note(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     if connection not in _opened.wrappers:
         _opened.wrappers.append(connection)
+    raw = connection.connection
+    if isinstance(raw, psycopg.Connection) and not raw.closed:
+        _as_opened.setdefault(raw, _settings_of(raw))
+
+
+def _settings_of(raw: psycopg.Connection[Any]) -> tuple[bytes | None, ...]:
+    return tuple(raw.pgconn.parameter_status(name) for name in _REPORTED)
 
 
 def tidy(*, thoroughly: bool = True) -> None:
@@ -62,7 +82,7 @@ def tidy(*, thoroughly: bool = True) -> None:
 
 def _look_after(wrapper: BaseDatabaseWrapper) -> None:
     try:
-        if _is_left_open(wrapper):
+        if _is_left_open(wrapper) or _is_another(wrapper):
             _throw_away(wrapper)
         else:
             wrapper.close_if_unusable_or_obsolete()
@@ -80,6 +100,12 @@ def _is_left_open(wrapper: BaseDatabaseWrapper) -> bool:
     return isinstance(raw, psycopg.Connection) and (
         raw.closed or raw.info.transaction_status != TransactionStatus.IDLE
     )
+
+
+def _is_another(wrapper: BaseDatabaseWrapper) -> bool:
+    """Whether a SET has made another session of it, as far as that can be known for nothing."""
+    raw = wrapper.connection
+    return isinstance(raw, psycopg.Connection) and _as_opened.get(raw) != _settings_of(raw)
 
 
 def _throw_away(wrapper: BaseDatabaseWrapper) -> None:

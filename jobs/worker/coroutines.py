@@ -7,8 +7,10 @@ import contextvars
 import itertools
 import logging
 import os
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -55,6 +57,9 @@ class CoroutineSlots:
         self._starting = 0
         # When the loop was called for the first job that it has not begun.
         self._called_at: float | None = None
+        # When the loop was asked for a sign of life that it has not given.
+        self._asked_at: float | None = None
+        self._thread = 0
         self._handed = 0
         self._ended = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,6 +93,23 @@ class CoroutineSlots:
         called_at = self._called_at
         return 0.0 if called_at is None else now - called_at
 
+    def silent_for(self, now: float) -> float:
+        """For how many seconds the loop has not answered; asks it, so to be called regularly."""
+        if self._loop is None:
+            return 0.0
+        if self._asked_at is None:
+            self._asked_at = now
+            self._loop.call_soon_threadsafe(self._answer)
+        return now - self._asked_at
+
+    def _answer(self) -> None:
+        self._asked_at = None
+
+    def stack(self) -> str:
+        """Where the loop's thread is."""
+        frame = sys._current_frames().get(self._thread)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
     def interrupt(self, job_id: str, exception: BaseException) -> Claimed | None:
         """Returns the job, if it runs here."""
         job, _, _ = self._running.get(job_id, (None, None, None))
@@ -103,6 +125,7 @@ class CoroutineSlots:
     def _serve(self) -> None:
         """Run the loop for ever, even if a task's own sub-task raises SystemExit through it."""
         assert self._loop is not None
+        self._thread = threading.get_ident()
         while True:
             try:
                 self._loop.run_forever()

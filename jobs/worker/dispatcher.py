@@ -42,6 +42,8 @@ Connection = psycopg.Connection[Any]
 EXIT_ORPHANED = 75
 # All in seconds. While jobs stand in line, outcomes gather so long for one statement.
 _GATHER = 0.005
+# A loop that does not answer for so long is told of.
+_HUNG_LOOP = 5.0
 # So often it asks whether running jobs are to be cancelled.
 _ASK = 1.0
 
@@ -83,6 +85,7 @@ class Dispatcher:
         # When an orphaned runner ends, finished or not.
         self._end_by: float | None = None
         self._is_stopping = False
+        self._loop_hangs = False
         # While it slept, somebody has enqueued a job.
         self._is_rung = False
         # It ends to let a new runner take its place.
@@ -306,10 +309,23 @@ class Dispatcher:
             self._asked_at = now
             for job_id in lifecycle.cancel_requests(connection, claims):
                 self._cancel(job_id)
+            self._tell_of_a_hung_loop(now)
         if now - self._swept_at > self._settings.heartbeat_interval.total_seconds():
             self._swept_at = now
             self.sweep()
         self._hold(self._in_line)
+
+    def _tell_of_a_hung_loop(self, now: float) -> None:
+        silent = self._coroutines.silent_for(now)
+        if silent > _HUNG_LOOP and not self._loop_hangs:
+            logger.warning(
+                "runner %s: its event loop has not answered for %.0f s, because a coroutine "
+                "does not give way; it is here:\n%s",
+                self._identity.name,
+                silent,
+                self._coroutines.stack(),
+            )
+        self._loop_hangs = silent > _HUNG_LOOP
 
     def _shorten_line(self, now: float) -> None:
         """Give back what has stood for too long behind others: somebody else may be idle."""

@@ -128,6 +128,18 @@ class Family:
                 child = self._children.pop(pid)
                 child.close()
                 yield child, os.waitstatus_to_exitcode(status)
+        if os.getpid() == 1:
+            self._reap_adopted()
+
+    def _reap_adopted(self) -> None:
+        """As process 1 of a container: what tasks started and left behind is ours to bury."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                # Seen first, and reaped then: a child of our own is not to be lost sight of.
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None or ended.si_pid in self._children:
+                    return
+                os.waitpid(ended.si_pid, 0)
 
     def kill(self, child: Child) -> None:
         """It is reaped later."""

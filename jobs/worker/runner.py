@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -58,6 +59,7 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._folder = Path.cwd()
         self._grace = conf.settings().interrupt_grace.total_seconds()
         self._strangers = Strangers(conf.settings().unknown_task_patience.total_seconds())
         connections.remember()
@@ -93,8 +95,14 @@ class Runner:
         self._term = signal.getsignal(signal.SIGTERM)
 
     def _sweep(self) -> None:
-        """What a job may have left behind in the main thread: an alarm, a handler."""
+        """What a job may have left behind in the process: an alarm, a handler, a folder."""
         signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            moved = Path.cwd() != self._folder
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            os.chdir(self._folder)
         if signal.getsignal(signal.SIGTERM) is not self._term:
             self._take_signals()
 

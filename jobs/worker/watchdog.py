@@ -6,6 +6,7 @@ Only that job is charged for it: the others that ran there are given back uncoun
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ _HUNG = 60.0
 _DEAF = 1.5
 # …so it is asked for it so often.
 _ASK = 1.0
+# And after so long it is told.
+_TELL = 10.0
+
+logger = logging.getLogger("jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Watchdog:
         # their cancelled jobs has to have ended.
         self._asked: dict[UUID, float] = {}
         self._doomed: dict[UUID, dict[str, float]] = {}
+        self._told: set[UUID] = set()
 
     def judge(
         self, child: Child, control: psycopg.Connection[Any] | None, awake_since: float
@@ -55,6 +61,7 @@ class Watchdog:
         if now - awake_since < self._grace and awake_since > child.started_at:
             # All of it was stopped, and the interruptions have only just been sent.
             return None
+        self._tell_of_silence(child, now - max(child.board.ticked_at, awake_since))
         overdue = child.board.overdue(now) or self._cancelled(child, control, now)
         if overdue:
             return Sentence(_why(overdue), tuple(overdue))
@@ -81,10 +88,25 @@ class Watchdog:
         found = (child.board.doomed(id_) for id_ in late)
         return [one for one in found if one is not None]
 
+    def _tell_of_silence(self, child: Child, seconds: float) -> None:
+        runner = child.identity.runner
+        if not child.board.in_hand or seconds < _TELL:
+            self._told.discard(runner)
+        elif runner not in self._told:
+            self._told.add(runner)
+            logger.warning(
+                "runner %s (process %s) has not been heard of for %.0f s: a job holds the "
+                "interpreter's lock, or the process is stopped",
+                child.identity.name,
+                child.pid,
+                seconds,
+            )
+
     def forget(self, runner: UUID) -> None:
         """It has ended."""
         self._asked.pop(runner, None)
         self._doomed.pop(runner, None)
+        self._told.discard(runner)
 
 
 def _why(overdue: list[Overdue]) -> str:

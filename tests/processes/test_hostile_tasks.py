@@ -1,7 +1,11 @@
 """Whatever a task does, its job says so, and no other job and no worker is hurt."""
 
+import os
+import shutil
+import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +72,53 @@ def test_tasks_that_misbehave_hurt_nobody(start_worker: Start, threads: int) -> 
     assert worker.runners() == runners
     eventually(lambda: not Claim.objects.exists())
     assert worker.stop() == 0
+
+
+def test_what_a_task_changes_around_it_is_as_before_for_the_next(start_worker: Start) -> None:
+    start_worker("--processes", "1", JOBS_TEST_AGE="60").until_ready()
+    before = enqueue(tasks.tells_its_surroundings).wait(timeout=15)
+
+    enqueue(tasks.changes_its_session).wait(timeout=15)
+    enqueue(tasks.changes_its_folder).wait(timeout=15)
+
+    assert enqueue(tasks.tells_its_surroundings).wait(timeout=15) == before
+
+
+def test_a_loop_that_hangs_is_told_with_the_place_in_the_code(start_worker: Start) -> None:
+    worker = start_worker("--processes", "1").until_ready()
+    enqueue(tasks.blocks_the_loop, 8)
+
+    eventually(lambda: "event loop has not answered" in worker.output)
+    assert "in blocks_the_loop" in worker.output
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None,
+    reason="a container of one's own needs root and util-linux's unshare",
+)
+def test_as_process_1_a_worker_buries_what_tasks_left_behind(start_worker: Start) -> None:
+    connection.ensure_connection()
+    where = connection.connection.info
+    url = f"postgres://{where.user}:{where.password}@/{where.dbname}?host={where.host}"
+    # Who looks for the private server's process from in there finds none.
+    worker = start_worker(
+        before=["unshare", "--pid", "--fork", "--mount-proc"],
+        DATABASE_URL=os.environ.get("DATABASE_URL", url),
+    )
+    enqueue_many(tasks.leaves_a_process_behind, [()] * 5)
+    eventually(lambda: unfinished() == 0)
+    # The worker itself is the one child of unshare.
+    [supervisor] = worker.runners()
+
+    def zombies() -> list[str]:
+        listed = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in listed]
+        return [state for state in states if state.split()[0] == "Z"]
+
+    time.sleep(0.5)
+    eventually(lambda: not zombies())
+    os.kill(supervisor, signal.SIGTERM)
+    assert worker.wait() == 0
 
 
 def test_a_process_that_ends_politely_in_a_task_is_a_loss_all_the_same(

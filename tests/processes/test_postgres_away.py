@@ -146,6 +146,37 @@ def test_without_a_free_connection_a_worker_waits_and_does_not_spin(own: Own) ->
     eventually(lambda: own.state(job[0]) == ("succeeded", 1, 0), within=20)
 
 
+def test_a_server_that_is_the_primary_no_more_is_left_for_whoever_is(own: Own) -> None:
+    """Here the same one again, as behind an address that moves."""
+    worker = own.start("--processes", "1", "--beat")
+    first = own.enqueue(0)
+    eventually(lambda: own.state(first)[0] == "succeeded")
+
+    def connected_at() -> Any:
+        with own.connect() as connection:
+            return connection.execute(
+                "SELECT max(backend_start) FROM pg_stat_activity "
+                "WHERE application_name LIKE 'jobs runner%'"
+            ).fetchone()
+
+    before = connected_at()
+    with own.connect() as connection:
+        job = connection.execute(_JOB, [2, 0.0]).fetchone()
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("SET default_transaction_read_only = off")
+        later = connection.execute(_JOB, [3, 0.0]).fetchone()
+        eventually(lambda: connected_at() != before)
+        connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        connection.execute("SELECT pg_reload_conf()")
+
+    assert job is not None
+    assert later is not None
+    eventually(lambda: own.state(later[0])[0] == "succeeded", within=20)
+    eventually(lambda: own.state(job[0])[0] == "succeeded", within=20)
+    assert worker.poll() is None
+
+
 def cpu_seconds(pid: int) -> float:
     """Of a process and its children."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

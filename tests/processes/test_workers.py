@@ -134,6 +134,16 @@ def test_a_job_that_kills_its_process_fails_after_its_losses_and_hurts_no_other(
         poison.wait()
 
 
+def test_how_a_process_died_stands_on_its_job(start_worker: Start) -> None:
+    crashed, aborted = enqueue(tasks.crashes), enqueue(tasks.aborts)
+    start_worker("--processes", "2")
+
+    eventually(lambda: Job.objects.failed().count() == 2, within=20)
+    assert "was killed by SIGSEGV" in crashed.errors[0].message
+    assert "was killed by SIGABRT" in aborted.errors[0].message
+    assert {job.attempt for job in Job.objects.all()} == {1}
+
+
 def test_term_lets_running_jobs_finish_and_gives_back_the_rest(start_worker: Start) -> None:
     worker = start_worker("--processes", "1").until_ready()
     first = enqueue(tasks.nap, 1)

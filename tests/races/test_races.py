@@ -6,11 +6,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection as django
+from django.db import transaction
 
 from jobs import enqueue, enqueue_many, lifecycle
 from jobs.lifecycle import Claimed, Ended
 from jobs.models import Job
-from jobs.outcomes import Succeeded
+from jobs.outcomes import Failed, Problem, Succeeded
 from tests import tasks
 from tests.eventually import eventually
 
@@ -105,11 +107,9 @@ def test_a_cancel_and_a_claim_agree_on_who_was_first(
     done = threading.Event()
 
     def cancel() -> None:
-        from django.db import connection
-
         job.cancel()
         done.set()
-        connection.close()
+        django.close()
 
     if is_claimed_first:
         with runner.transaction():
@@ -130,8 +130,6 @@ def test_a_cancel_and_a_claim_agree_on_who_was_first(
 def test_a_job_is_claimed_only_after_its_transaction_commits(
     connect: Connect, claim: Claim
 ) -> None:
-    from django.db import transaction
-
     with transaction.atomic():
         job = enqueue(tasks.noop)
         assert claim() == []
@@ -150,3 +148,36 @@ def test_a_pause_that_is_not_committed_yet_does_not_hold_up_a_claim(
     with operator.transaction():
         operator.execute("INSERT INTO jobs_queue (name, paused_at) VALUES ('default', now())")
         assert len(claim()) == 1
+
+
+def test_a_retry_and_a_deletion_agree_on_who_was_first(connect: Connect, claim: Claim) -> None:
+    """Whoever prunes must not take away what somebody has just queued again."""
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    claimed.started_at = claimed.finished_at = claimed.now()
+    lifecycle.record(connect(), [Ended(claimed, Failed(Problem("a.B", "c", "")))])
+    pruner = connect()
+    deleted: list[int] = []
+
+    def prune() -> None:
+        cursor = pruner.execute(
+            "DELETE FROM jobs_job WHERE id = %s AND finished_at IS NOT NULL", [job.pk]
+        )
+        deleted.append(cursor.rowcount)
+
+    with transaction.atomic():
+        Job.objects.get(pk=job.pk).retry()
+        thread = threading.Thread(target=prune)
+        thread.start()
+        eventually(lambda: is_waiting(pruner))
+    thread.join()
+
+    assert deleted == [0]
+    assert Job.objects.get(pk=job.pk).state == "queued"
+
+
+def is_waiting(other: Connection) -> bool:
+    """Whether that session waits for a lock."""
+    with django.cursor() as cursor:
+        cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [other.info.backend_pid])
+        return bool(cursor.fetchone()[0])
