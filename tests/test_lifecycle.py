@@ -269,6 +269,22 @@ def test_a_released_job_is_as_if_it_had_never_been_claimed(
     assert claim()[0].attempt == 2
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_is_given_back_keeps_its_place(
+    connection: Connection, claim: Claim_, is_lost: bool
+) -> None:
+    """Else a job that is prefetched and given back, again and again, would never start."""
+    first, second = enqueue(tasks.noop), enqueue(tasks.noop)
+    (claimed,) = claim()
+
+    if is_lost:
+        lifecycle.give_back(connection, claimed.claim, note="killed", charged=True)
+    else:
+        record(connection, claimed, Released())
+
+    assert [job.id for job in claim(2)] == [str(first.pk), str(second.pk)]
+
+
 def test_a_cancelled_outcome_is_final(connection: Connection, claim: Claim_) -> None:
     job = enqueue(tasks.noop)
 

@@ -2,7 +2,10 @@
 -- process too often. Only attempts that had started are charged with the loss (`started` is
 -- NULL where nobody can tell: then all), and what must run at most once never runs again once
 -- it had started, charged or not. A row that somebody has locked is left for the next
--- time: a stopped process may hold one for ever. LATERAL and ctid as in succeed.sql.
+-- time: a stopped process may hold one for ever. What is given back keeps its place in the
+-- queue: behind the runners' marks, where their looks find it; put at the end, a job that is
+-- prefetched and given back again and again would never start under load. LATERAL and ctid as
+-- in succeed.sql.
 WITH held AS MATERIALIZED (
     SELECT
         job.place,
@@ -45,13 +48,6 @@ WITH held AS MATERIALIZED (
         claimable = held.state = 'queued',
         -- So that whoever held it reads back that it is not its own any more.
         claim = NULL,
-        -- As near to its old place as the margin of the glances lets runners find it soon (5 s,
-        -- lanes.py): it has waited for long enough.
-        run_at = CASE
-            WHEN held.state = 'queued'
-            THEN greatest(job.run_at, statement_timestamp() - interval '4 seconds')
-            ELSE job.run_at
-        END,
         losses = job.losses + held.lost::int,
         finished_at = CASE WHEN held.state <> 'queued' THEN statement_timestamp() END,
         failed_at = CASE WHEN held.state = 'failed' THEN statement_timestamp() END,

@@ -51,13 +51,9 @@ WITH mine AS MATERIALIZED (
     SET state = mine.state,
         claimable = mine.state = 'queued',
         run_at = CASE
-            -- What never started keeps its place, as far as in rescue.sql.
-            WHEN mine.state = 'queued' THEN greatest(
-                job.run_at,
-                statement_timestamp() + CASE
-                    WHEN mine.outcome = '' AND mine.delay = 0 THEN interval '-4 seconds'
-                    ELSE mine.delay * interval '1 second'
-                END
+            -- What never started keeps its place, as in rescue.sql.
+            WHEN mine.state = 'queued' AND (mine.outcome <> '' OR mine.delay > 0) THEN greatest(
+                job.run_at, statement_timestamp() + mine.delay * interval '1 second'
             )
             ELSE job.run_at
         END,
