@@ -10,17 +10,21 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from jobs import conf, ids
+from jobs import conf, enqueue_many, ids, lifecycle
 from jobs.execution import after_a_kill
-from jobs.lifecycle import Claimed
+from jobs.lifecycle import START, Claimed, Lane
+from jobs.models import Job
 from jobs.tasks import task
-from jobs.worker import Options, reload, stacks
+from jobs.worker import Options, presence, reload, stacks
 from jobs.worker.autoscale import Autoscale
-from jobs.worker.board import CANCELLED, FAILED, Board
+from jobs.worker.board import CANCELLED, FAILED, Board, Overdue
+from jobs.worker.console import Console
 from jobs.worker.family import Child, Family
 from jobs.worker.options import Identity
 from jobs.worker.recycling import Limits, Recycling, memory
+from jobs.worker.rescuer import Death, Rescuer
 from jobs.worker.strangers import Strangers
+from jobs.worker.supervisor import Supervisor
 from jobs.worker.watchdog import Watchdog
 from tests import tasks
 from tests.eventually import eventually
@@ -51,6 +55,20 @@ def test_the_runner_with_the_least_to_do_is_woken_first_and_the_others_soon() ->
     family.close()
 
 
+def test_a_process_that_the_system_has_no_room_for_is_tried_again() -> None:
+    def full(number: int, worker_id: object, *, is_beat: bool = False) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    supervisor = Supervisor(Options(processes=1), Console(lambda line: None))
+    supervisor._family.fork = full  # type: ignore[method-assign]
+    supervisor._restart_at = {1: 0.0}
+
+    supervisor._start_again()
+
+    assert supervisor._restart_at[1] > time.monotonic()
+    supervisor._family.close()
+
+
 # Limits on the board.
 
 
@@ -62,14 +80,14 @@ def test_a_board_names_the_jobs_that_should_have_ended() -> None:
     board.limit(places[0], 100.0, 7.0, FAILED)
     board.limit(places[1], 200.0, 8.0, 2.5)
     board.limit(places[2], 300.0, 9.0, FAILED)
-    board.lift(places[2])
+    board.over(places[2])
 
     assert board.next_limit() == 100.0
     assert board.overdue(99.0) == []
     [first] = board.overdue(100.0)
     assert (first.id, first.started_at, first.verdict) == (one, 7.0, FAILED)
     assert claim.endswith(first.claim_end)
-    assert [found.verdict for found in board.overdue(500.0)] == [2.5, FAILED]
+    assert [found.verdict for found in board.overdue(500.0)] == [FAILED, 2.5]
     board.end(places[0])
     board.end(places[1])
     assert board.overdue(500.0) == []
@@ -102,40 +120,100 @@ def test_what_becomes_of_a_killed_attempt_is_what_its_task_says_of_timeouts() ->
 # The watchdog.
 
 
-def test_a_runner_is_killed_only_for_what_is_overdue() -> None:
+def limited(one: Child, job_id: str, end_by: float) -> int:
+    place = one.board.start(job_id, str(ids.uuid7()))
+    one.board.limit(place, end_by, 0.0, FAILED)
+    return place
+
+
+def test_a_job_that_goes_on_after_its_interruption_has_its_runner_killed() -> None:
     watchdog, one = Watchdog(), child()
+    one.board.tick()
     now = time.monotonic()
-    place = one.board.start("a" * 36, str(ids.uuid7()))
-    one.board.limit(place, now + 60, 0.0, FAILED)
-    assert watchdog.judge(one, None, awake_since=0.0) is None
+    place = limited(one, "a" * 36, now + 60)
+    sibling = one.board.start("b" * 36, str(ids.uuid7()))
+    one.board.reached(place)
+    assert watchdog.judge(one, awake_since=0.0) is None
 
     one.board.limit(place, now - 1, 0.0, FAILED)
-    sentence = watchdog.judge(one, None, awake_since=0.0)
+    sentence = watchdog.judge(one, awake_since=0.0)
     assert sentence is not None
     assert not sentence.charged
     assert [found.id for found in sentence.overdue] == ["a" * 36]
     # After a sleep of the whole machine the interruption has only just been sent.
     one.started_at = now - 100
-    assert watchdog.judge(one, None, awake_since=now - 0.1) is None
+    assert watchdog.judge(one, awake_since=now - 0.1) is None
+    assert watchdog.judge(one, awake_since=0.0) is not None
+    one.board.over(place)
+    assert watchdog.judge(one, awake_since=0.0) is None
+    one.board.end(sibling)
+
+
+def test_a_job_whose_interruption_another_holds_up_is_not_to_blame() -> None:
+    watchdog, one = Watchdog(), child()
+    one.board.start("b" * 36, str(ids.uuid7()))
+    limited(one, "a" * 36, time.monotonic() - 1)
+
+    # The interpreter is free: it is the event loop that another coroutine blocks.
+    one.board.tick()
+    assert watchdog.judge(one, awake_since=0.0) is None
+
+
+def test_where_nobody_can_tell_who_holds_the_interpreter_each_is_charged_as_for_a_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watchdog, one = Watchdog(), child()
+    monkeypatch.setattr(Board, "ticked_at", property(lambda board: time.monotonic() - 5))
+    limited(one, "a" * 36, time.monotonic() - 1)
+    alone = watchdog.judge(one, awake_since=0.0)
+    assert alone is not None
+    assert (len(alone.overdue), alone.charged) == (1, False)
+
+    one.board.start("b" * 36, str(ids.uuid7()))
+    together = watchdog.judge(one, awake_since=0.0)
+    assert together is not None
+    assert (len(together.overdue), together.charged) == (0, True)
 
 
 def test_a_runner_whose_dispatcher_hangs_is_replaced_and_one_that_is_stopped_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     watchdog, one = Watchdog(), child()
-    one.board.expect(-30.0)
+    one.board.expect(-100.0)
     one.board.tick()
-    assert watchdog.judge(one, None, awake_since=0.0) is None
-    one.board.expect(-61.0)
+    assert watchdog.judge(one, awake_since=0.0) is None
+    one.board.expect(-121.0)
     one.board.tick()
-    sentence = watchdog.judge(one, None, awake_since=0.0)
+    sentence = watchdog.judge(one, awake_since=0.0)
     assert sentence is not None
     assert sentence.charged
     assert "hung" in sentence.note
 
     # No thread of it runs: it may hold the interpreter, or be stopped.
     monkeypatch.setattr(Board, "ticked_at", property(lambda board: time.monotonic() - 5))
-    assert watchdog.judge(one, None, awake_since=0.0) is None
+    assert watchdog.judge(one, awake_since=0.0) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_end_that_cannot_be_written_holds_up_no_rescue() -> None:
+    with lifecycle.connect("jobs test") as own:
+        made = enqueue_many(tasks.noop, [()] * 2)
+        worker_id, dead = ids.uuid7(), ids.uuid7()
+        presence.register(own, worker_id, Options(name="test"), [])
+        claimed = lifecycle.claim(
+            own, {Lane("default", 0): START}, 2, claim_id=ids.uuid7(), worker="test/1",
+            worker_id=worker_id, runner=dead,
+        ).read().jobs  # fmt: skip
+        rescuer = Rescuer(Console(lambda line: None), lambda: None)
+        bad = Overdue("not an id at all".ljust(36), claimed[0].claim[-8:], 0.0, FAILED, True)
+        good = Overdue(claimed[0].id, claimed[0].claim[-8:], 0.0, FAILED, True)
+        rescuer.died(dead, Death("killed", None, False, (bad, good), "a \0 in its stacks"))
+
+        rescuer.rescue(own, worker_id, [], connected_at=time.monotonic())
+
+    states = {str(job.pk): job.state for job in Job.objects.all()}
+    assert states == {claimed[0].id: "failed", claimed[1].id: "queued"}
+    assert {str(pk) for pk in made} == states.keys()
 
 
 def test_a_process_tells_its_stacks_even_while_it_holds_the_interpreter() -> None:
@@ -215,13 +293,21 @@ def test_a_runner_without_work_for_half_a_minute_is_retired_one_by_one() -> None
 
 def test_a_stranger_is_left_ever_longer_and_not_for_ever() -> None:
     strangers = Strangers(60.0)
-    assert [strangers.leave("a", now) for now in (0.0, 1.0, 3.0)] == [1.0, 2.0, 4.0]
-    assert strangers.leave("b", 59.0) == 1.0
-    assert strangers.leave("a", 59.0) == 8.0
-    assert strangers.leave("a", 60.0) is None
+    assert [strangers.leave("a", "t", now) for now in (0.0, 1.0, 3.0)] == [1.0, 2.0, 4.0]
+    assert strangers.leave("b", "t", 59.0) == 1.0
+    assert strangers.leave("a", "t", 59.0) == 8.0
+    assert strangers.leave("a", "t", 60.0) is None
     assert strangers.is_to_be_told("task", 0.0)
     assert not strangers.is_to_be_told("task", 59.0)
     assert strangers.is_to_be_told("task", 60.0)
+
+
+def test_of_more_strangers_than_can_be_remembered_none_is_left_for_ever() -> None:
+    strangers, left = Strangers(300.0), {f"{i}" for i in range(12_000)}
+    for now in range(0, 900, 30):
+        left = {one for one in left if strangers.leave(one, "t", float(now)) is not None}
+
+    assert left == set()
 
 
 def test_the_patience_with_strangers_is_a_setting(settings: Any) -> None:
@@ -239,12 +325,15 @@ def test_a_file_that_changes_is_seen_and_one_that_does_not_compile_is_told(
     path.write_text("x = 1\n")
     monkeypatch.setattr(reload, "iter_all_python_module_files", lambda: [path])
     files = reload.Files()
-    assert files.changed() is None
+    files._looked_at = 0.0
+    assert files.changed() == set()
     os.utime(path, (1, 1))
+    # Not looked at again so soon.
+    assert files.changed() == set()
     files._looked_at = 0.0
-    assert files.changed() == path
+    assert files.changed() == {path}
     files._looked_at = 0.0
-    assert files.changed() is None
+    assert files.changed() == set()
 
     assert reload.compiles(path) == ""
     path.write_text("x = (\n")

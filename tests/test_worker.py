@@ -1,6 +1,7 @@
 """The worker's parts, in this process: slots, demand, board, bell, watch, dispatcher."""
 
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -592,6 +593,28 @@ def test_a_log_handler_that_raises_books_nothing_twice(
         runner.step_until(lambda: Job.objects.get(pk=slow.pk).state == "succeeded")
     finally:
         logging.getLogger("jobs").removeFilter(broken)
+
+
+def test_a_slow_log_handler_makes_no_runner_look_hung(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    enqueue_many(tasks.boom, [()] * 5)
+    runner = one_runner()
+    shown: list[float] = []
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shown.append(runner.dispatcher._board.back_by)
+            time.sleep(0.01)
+
+    slow = Slow()
+    logging.getLogger("jobs").addHandler(slow)
+    try:
+        runner.step_until(lambda: Job.objects.failed().count() == 5)
+    finally:
+        logging.getLogger("jobs").removeHandler(slow)
+
+    assert len(shown) == len(set(shown)) == 5
 
 
 def test_a_claim_whose_reply_was_lost_is_given_back(one_runner: Callable[..., OneRunner]) -> None:

@@ -38,7 +38,6 @@ class Claimed:
         "handed_at",
         "id",
         "is_async",
-        "is_limited",
         "is_over",
         "max_attempts",
         "metadata",
@@ -69,8 +68,7 @@ class Claimed:
         self.is_async = False
         # Where the board says that it was started; 0 while it was not.
         self.place = 0
-        # Whether the board says by when it has to end; and whether its function has ended.
-        self.is_limited = False
+        # Whether its function has ended.
         self.is_over = False
         # When it came into the line, monotonic.
         self.handed_at = 0.0

@@ -17,12 +17,17 @@ _STARTED = 16_384
 # A job's id and the end of its claim's, both as text.
 _ENTRY = 36 + 8
 # Words of eight bytes, behind the counters.
-_RUNNING, _WAITING, _TICKED, _LEFT, _REVOKED, _LIMITED, _BACK_BY = range(
-    len(_COUNTERS), len(_COUNTERS) + 7
+_RUNNING, _WAITING, _TICKED, _LEFT, _REVOKED, _LIMITED, _BACK_BY, _HIGHEST = range(
+    len(_COUNTERS), len(_COUNTERS) + 8
 )
-_HEAD = 8 * (_BACK_BY + 1)
-# Behind the entries, of each: by when it has to have ended, when it started, what becomes of it.
+_HEAD = 8 * (_HIGHEST + 1)
+# Behind the entries, of each: by when it has to have ended, when it started, what becomes of it;
+# and what is known of it.
 _LIMITS = _HEAD + _STARTED * _ENTRY
+_FLAGS = _LIMITS + 3 * 8 * _STARTED
+# Its interruption has reached it, or it is what keeps others from being reached; its function
+# has ended.
+_REACHED, _OVER = 1, 2
 # What becomes of a job that has to be killed, other than another attempt in so many seconds.
 FAILED, CANCELLED = -1.0, -2.0
 # How a runner that was told to end, or has decided to, has left.
@@ -35,88 +40,125 @@ class Overdue(NamedTuple):
     id: str
     # The end of its claim's id.
     claim_end: str
-    # On the server's clock, in seconds since the epoch.
+    # On the server's clock, in seconds since the epoch; 0: unknown.
     started_at: float
     # FAILED, CANCELLED, or the seconds until another attempt.
     verdict: float
+    # Whether it was interrupted and goes on; else it may be another that keeps it from ending.
+    is_reached: bool
 
 
 class Board:
-    """Written by the runner's threads under the interpreter's lock, read by the supervisor."""
+    """Written by the runner's threads under the interpreter's lock, read by the supervisor.
+
+    A job's place is a number from 1 on.
+    """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _LIMITS + 3 * 8 * _STARTED)
+        self._memory = mmap.mmap(-1, _FLAGS + _STARTED)
         self._words = memoryview(self._memory)[:_HEAD].cast("Q")
-        limits = memoryview(self._memory)[_LIMITS:].cast("d")
+        limits = memoryview(self._memory)[_LIMITS:_FLAGS].cast("d")
         self._end_by = limits[:_STARTED]
         self._started_at = limits[_STARTED : 2 * _STARTED]
         self._verdicts = limits[2 * _STARTED :]
-        # Where the entries are free: of the runner alone. Taking one is a single operation of a
-        # list, safe between threads without a lock.
-        self._free = [_HEAD + i * _ENTRY for i in range(_STARTED)]
+        self._flags = memoryview(self._memory)[_FLAGS:]
+        # Where the entries are free, the lowest last: of the runner alone. Taking one is a single
+        # operation of a list, safe between threads without a lock.
+        self._free = list(range(_STARTED, 0, -1))
 
     def start(self, job_id: str, claim: str) -> int:
-        """Note that the job's function is about to be called; returns where it is noted."""
+        """Note that the job's function is about to be called; returns its place."""
         place = self._free.pop()
-        self._memory[place : place + _ENTRY] = f"{job_id}{claim[-8:]}".encode()
+        if place > self._words[_HIGHEST]:
+            self._words[_HIGHEST] = place
+        self._flags[place - 1] = 0
+        offset = _HEAD + (place - 1) * _ENTRY
+        self._memory[offset : offset + _ENTRY] = f"{job_id}{claim[-8:]}".encode()
         return place
+
+    def over(self, place: int) -> None:
+        """Note that its function has ended, and lift its limit."""
+        self._flags[place - 1] |= _OVER
+        if self._words[_LIMITED]:
+            self._end_by[place - 1] = 0.0
 
     def end(self, place: int) -> None:
         """Forget what is noted there: how it ended is recorded."""
         if self._words[_LIMITED]:
-            self.lift(place)
-        self._memory[place] = 0
+            self._end_by[place - 1] = self._started_at[place - 1] = 0.0
+        self._memory[_HEAD + (place - 1) * _ENTRY] = 0
         self._free.append(place)
 
     def started(self, claim: str) -> set[str]:
         """The ids of the claim's jobs that were started and are not recorded."""
-        end = claim[-8:].encode()
-        found = set()
-        for offset in range(_HEAD, _LIMITS, _ENTRY):
-            entry = self._memory[offset : offset + _ENTRY]
-            if entry[0] and entry[36:] == end:
-                found.add(entry[:36].decode())
+        end = claim[-8:]
+        return {id_ for _, id_, claim_end in self._entries() if claim_end == end}
+
+    def _entries(self) -> list[tuple[int, str, str]]:
+        """(place, job's id, end of the claim's)"""
+        found = []
+        for place in range(1, self._words[_HIGHEST] + 1):
+            entry = self._entry(place)
+            if entry[0] != "\0":
+                found.append((place, entry[:36], entry[36:]))
         return found
+
+    def _entry(self, place: int) -> str:
+        offset = _HEAD + (place - 1) * _ENTRY
+        return self._memory[offset : offset + _ENTRY].decode("latin-1")
+
+    # Limits.
 
     def limit(self, place: int, end_by: float, started_at: float, verdict: float) -> None:
         """The job there is to be killed if it has not ended by then (monotonic). An earlier
         limit stays, and the verdict is the newer one's."""
-        index = (place - _HEAD) // _ENTRY
+        index = place - 1
         self._verdicts[index], self._started_at[index] = verdict, started_at
         before = self._end_by[index]
         self._end_by[index] = min(before, end_by) if before else end_by
         self._put(_LIMITED, 1)
 
-    def lift(self, place: int) -> None:
-        """The job has ended."""
-        self._end_by[(place - _HEAD) // _ENTRY] = 0.0
+    def reached(self, place: int) -> None:
+        """Its interruption was delivered; or it is what keeps others' from being delivered."""
+        self._flags[place - 1] |= _REACHED
 
     def next_limit(self) -> float | None:
         """The first moment (monotonic) at which a job has to have ended; None: there is none."""
         if not self._words[_LIMITED]:
             return None
-        return min((moment for moment in self._end_by if moment), default=None)
+        limits = self._end_by[: self._words[_HIGHEST]]
+        return min((moment for moment in limits if moment), default=None)
 
     def overdue(self, now: float) -> list[Overdue]:
         """The jobs that should have ended."""
+        if not self._words[_LIMITED]:
+            return []
         found = []
-        for index, moment in enumerate(self._end_by):
+        for index, moment in enumerate(self._end_by[: self._words[_HIGHEST]]):
             if 0.0 < moment <= now:
-                found.append(self._overdue(_HEAD + index * _ENTRY, self._verdicts[index]))
+                one = self._overdue(index + 1, self._verdicts[index])
+                # Whatever was read belongs together if nothing has changed meanwhile.
+                if self._end_by[index] == moment and one.id[0] != "\0":
+                    found.append(one)
         return found
 
     def doomed(self, job_id: str) -> Overdue | None:
-        """That job, as one to be cancelled; None when it does not run here."""
-        wanted = job_id.encode()
-        for offset in range(_HEAD, _LIMITS, _ENTRY):
-            if self._memory[offset : offset + 36] == wanted:
-                return self._overdue(offset, CANCELLED)
+        """That job, as one to be cancelled; None when it does not run here any more."""
+        for place, id_, _ in self._entries():
+            if id_ == job_id and not self._flags[place - 1] & _OVER:
+                return self._overdue(place, CANCELLED)
         return None
 
-    def _overdue(self, offset: int, verdict: float) -> Overdue:
-        entry = self._memory[offset : offset + _ENTRY].decode("latin-1")
-        started_at = self._started_at[(offset - _HEAD) // _ENTRY]
-        return Overdue(entry[:36], entry[36:], started_at, verdict)
+    def _overdue(self, place: int, verdict: float) -> Overdue:
+        entry, index = self._entry(place), place - 1
+        is_reached = bool(self._flags[index] & _REACHED)
+        return Overdue(entry[:36], entry[36:], self._started_at[index], verdict, is_reached)
+
+    def count_running(self) -> int:
+        """How many jobs were started and have not ended."""
+        return sum(not self._flags[place - 1] & _OVER for place, _, _ in self._entries())
+
+    # The runner as a whole.
 
     def leave(self, *, recycled: bool = False) -> None:
         """Say that the runner ends with everything recorded, because it was told to or, being
@@ -171,13 +213,9 @@ class Board:
         return {name: self._get(i) for i, name in enumerate(_COUNTERS)}
 
     @property
-    def running(self) -> int:
-        return self._get(_RUNNING)
-
-    @property
     def in_hand(self) -> int:
         """What it runs and what it has in line, when it was last said."""
-        return self.running + self.waiting
+        return self._get(_RUNNING) + self.waiting
 
     @property
     def waiting(self) -> int:

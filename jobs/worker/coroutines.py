@@ -21,7 +21,7 @@ from jobs.execution import Context
 from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import Outcome
 
-from .slots import NewContext, emptied, too_long, untellable
+from .slots import NewContext, Tell, emptied, too_long, untellable
 
 logger = logging.getLogger("jobs")
 
@@ -40,6 +40,9 @@ class CoroutineSlots:
         run: ARun,
         new_context: NewContext,
         tidy_thread: Callable[[], None] = lambda: None,
+        *,
+        reached: Tell = lambda job: None,
+        over: Tell = lambda job: None,
     ) -> None:
         self.count = count
         # Handed out, and not begun by the loop.
@@ -48,6 +51,8 @@ class CoroutineSlots:
         self.ring: Callable[[], None] | None = None
         self._run = run
         self._new_context = new_context
+        self._reached = reached
+        self._over = over
         # Called in an ORM thread after each job that may have used it.
         self._tidy_thread = tidy_thread
         self._pid = os.getpid()
@@ -104,6 +109,14 @@ class CoroutineSlots:
 
     def _answer(self) -> None:
         self._asked_at = None
+
+    def who_blocks(self) -> Claimed | None:
+        """The job in which the loop is, as far as one may say from another thread."""
+        if self._loop is None:
+            return None
+        current = asyncio.current_task(self._loop)
+        running = list(self._running.values())
+        return next((job for job, _, task in running if task is current), None)
 
     def stack(self) -> str:
         """Where the loop's thread is."""
@@ -179,6 +192,7 @@ class CoroutineSlots:
         self._running.pop(job.id, None)
         if deadline is not None:
             deadline.cancel()
+        self._over(job)
         self.done.append(Ended(job, outcome))
         self._ended += 1
         ring = self.ring
@@ -199,8 +213,13 @@ class CoroutineSlots:
     def _interrupt(
         self, job_id: str, exception: BaseException, only: Context | None = None
     ) -> None:
-        _, context, running = self._running.get(job_id, (None, None, None))
-        if context is None or running is None or (only is not None and context is not only):
+        job, context, running = self._running.get(job_id, (None, None, None))
+        if (
+            job is None
+            or context is None
+            or running is None
+            or (only is not None and context is not only)
+        ):
             return
         if context.interruption is None:
             context.interruption = exception
@@ -208,3 +227,4 @@ class CoroutineSlots:
             # say nothing: it looks for an interruption itself when it begins.
             if context.entered:
                 running.cancel()
+            self._reached(job)

@@ -130,6 +130,7 @@ class Dispatcher:
         got = 0
         if batch or wishes or self.recorder.has_ended_claims:
             moved = bool(batch)
+            self._board.expect(0.0)
             try:
                 got = self._exchange(connection, batch, wishes)
             except Exception as error:
@@ -187,6 +188,7 @@ class Dispatcher:
         return self._hand_out(claiming.result(), revoked)
 
     def _hand_out(self, claims: list[lifecycle.Brought], revoked: int) -> int:
+        self._board.expect(0.0)
         for brought in claims:
             self._claimer.hand_out(brought, revoked)
         return sum(len(brought.jobs) for brought in claims)
@@ -317,6 +319,10 @@ class Dispatcher:
 
     def _tell_of_a_hung_loop(self, now: float) -> None:
         silent = self._coroutines.silent_for(now)
+        blocking = self._coroutines.who_blocks() if silent > _ASK else None
+        if blocking is not None and blocking.place and not blocking.is_over:
+            # Nobody there can be interrupted, and it is to blame if it has to end itself.
+            self._board.reached(blocking.place)
         if silent > _HUNG_LOOP and not self._loop_hangs:
             logger.warning(
                 "runner %s: its event loop has not answered for %.0f s, because a coroutine "
@@ -348,16 +354,18 @@ class Dispatcher:
         exception = JobCancelled("the job was cancelled while it ran")
         for slots in (self._slots, self._coroutines):
             job = slots.interrupt(job_id, exception)
-            if job is not None and job.place:
+            if job is not None:
                 self._end_soon(job)
 
     def _end_soon(self, job: Claimed) -> None:
         """It was interrupted, and is killed unless it ends. (As Runner._over: said first.)"""
-        job.is_limited = True
-        end_by = time.monotonic() + self._settings.interrupt_grace.total_seconds()
-        self._board.limit(job.place, end_by, job.started_at, CANCELLED)
-        if job.is_over:
-            self._board.lift(job.place)
+        # Read once: it is 0 before it has started.
+        place = job.place
+        if place:
+            end_by = time.monotonic() + self._settings.interrupt_grace.total_seconds()
+            self._board.limit(place, end_by, job.started_at, CANCELLED)
+            if job.is_over:
+                self._board.over(place)
 
     def is_cancelled(self, job: Claimed) -> bool:
         """Whether a job that stood in line is not to start any more. Asked by the slots."""
@@ -366,6 +374,7 @@ class Dispatcher:
     def sweep(self) -> None:
         """Give back claims in this runner's name whose replies were lost."""
         connection = self._connected()
+        self._board.expect(0.0)
         known = self.recorder.known_claims
         for claim in lifecycle.strays(connection, self._identity.runner, known):
             note = "the claim's reply was lost"
@@ -375,6 +384,7 @@ class Dispatcher:
 
     def connect(self) -> None:
         """If there is none: a new one, and a look for what the last may have left behind."""
+        self._board.expect(0.0)
         if self._connection is None:
             if self._options.processes == 1 and self._second is None:
                 # It does without, where the server has no room for another.

@@ -80,10 +80,15 @@ class Family:
         return [child.identity.runner for child in self.runners]
 
     def fork(self, number: int, worker_id: UUID, *, is_beat: bool = False) -> None:
+        """OSError: the system has no room for another process."""
         identity = Identity(worker_id, f"{self._options.name}/{number}")
         child = Child(number, identity, is_beat)
         _flush()
-        child.pid = os.fork()
+        try:
+            child.pid = os.fork()
+        except OSError:
+            child.close()
+            raise
         if child.pid == 0:
             self._be(child)
         self._children[child.pid] = child

@@ -171,6 +171,8 @@ class Recorder:
         for ended in to_tell:
             with contextlib.suppress(Exception):
                 tell_outcome(ended.job, ended.outcome)
+            # A handler may be slow, as one that sends mail is.
+            self._board.expect(0.0)
 
     def _unwritten(
         self, connection: Connection, batch: list[Ended], recorded: set[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import site
 import sys
@@ -25,25 +26,26 @@ class Files:
         self._seen = dict(self._modified())
         self._looked_at = time.monotonic()
 
-    def changed(self) -> Path | None:
-        """A file that is not as it was; at most once a second anything is looked at."""
+    def changed(self) -> set[Path]:
+        """The files that are not as they were; at most once a second anything is looked at."""
         now = time.monotonic()
         if now - self._looked_at < _EVERY:
-            return None
+            return set()
         self._looked_at = now
         seen, self._seen = self._seen, dict(self._modified())
-        for path, modified in self._seen.items():
-            # What was only now imported has not changed.
-            if path in seen and seen[path] != modified:
-                return path
-        new = (path for path in self._seen.keys() - seen.keys() if _is_the_sites(path))
-        return next(new, None)
+        changed = {
+            path for path in seen.keys() & self._seen.keys() if seen[path] != self._seen[path]
+        }
+        # What was only now imported has not changed.
+        return changed | {path for path in self._seen.keys() - seen.keys() if _is_the_sites(path)}
 
     def _modified(self) -> Iterator[tuple[Path, float]]:
         found = set(iter_all_python_module_files())
         for app in apps.get_app_configs():
             if _is_the_sites(Path(app.path)):
-                found.update(Path(app.path).rglob("*.py"))
+                # A folder may vanish meanwhile.
+                with contextlib.suppress(OSError):
+                    found.update(Path(app.path).rglob("*.py"))
         for path in found:
             try:
                 yield path, path.stat().st_mtime

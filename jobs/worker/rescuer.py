@@ -16,6 +16,7 @@ from uuid import UUID
 import psycopg
 
 from jobs import conf, lifecycle
+from jobs.execution import clean
 from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 
 from . import presence
@@ -26,14 +27,12 @@ logger = logging.getLogger("jobs")
 
 # All in seconds. A runner whose pulse stands still for so long cannot give back its line…
 _STUCK = 0.5
-# (The supervisor's own rounds are never so far apart, unless it slept.)
-_SLEPT = 1.3
 # …which is done for it, so often as it goes on…
 _AGAIN = 1.0
 # …and what it wrote before it saw the board revoked is visible long before so much later.
 _VISIBLE = 0.01
 # So many dead runners are remembered: their last claims may still commit.
-_REMEMBERED = 64
+_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,9 @@ class Rescuer:
         self._wake = wake
         self._timeout = conf.settings().heartbeat_timeout
         self._deaths: dict[str, Death] = {}
-        self._round_at = self.awake_since = time.monotonic()
+        # When this process last woke from a sleep that it had not meant: the machine was
+        # suspended, or all of it was stopped.
+        self.awake_since = time.monotonic()
         # When each stuck runner was freed last.
         self._freed: dict[UUID, float] = {}
 
@@ -98,16 +99,17 @@ class Rescuer:
         self, control: psycopg.Connection[Any], claim: str, one: Overdue, death: Death
     ) -> None:
         """What becomes of a job for whose sake its process was killed."""
-        lifecycle.end_killed(control, one.id, claim, one.started_at, _outcome(one, death))
-        self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
-
-    def round(self) -> None:
-        """Called in each of the supervisor's rounds: after a long sleep of its own (the machine
-        was suspended, all of it was stopped) it judges nobody by what it could not see."""
-        now = time.monotonic()
-        if now - self._round_at > _SLEPT:
-            self.awake_since = now
-        self._round_at = now
+        outcome = _outcome(one, death)
+        try:
+            ended = lifecycle.end_killed(control, one.id, claim, one.started_at, outcome)
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            # The others are to be given back all the same.
+            logger.warning("job %s: %s", one.id, str(error).strip())
+            return
+        if ended:
+            self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
 
     def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
         """Give back what stands in line behind a job that holds the interpreter's lock.
@@ -174,7 +176,7 @@ _COUNTED = {FAILED: "failed", CANCELLED: "cancelled"}
 
 def _outcome(one: Overdue, death: Death) -> Outcome:
     kind = "JobCancelled" if one.verdict == CANCELLED else "JobTimeout"
-    problem = Problem(f"jobs.errors.{kind}", death.note, death.stacks)
+    problem = Problem(f"jobs.errors.{kind}", clean(death.note), clean(death.stacks))
     if one.verdict == CANCELLED:
         return Cancelled(problem)
     if one.verdict == FAILED:

@@ -68,11 +68,18 @@ class Runner:
             self._run,
             self._new_context,
             Watch(),
+            reached=self._reached,
+            over=self._over,
             tidy=connections.tidy,
             sweep=self._sweep if options.threads == 1 else None,
         )
         self.coroutines = CoroutineSlots(
-            options.coroutines, self._arun, self._new_context, connections.tidy
+            options.coroutines,
+            self._arun,
+            self._new_context,
+            connections.tidy,
+            reached=self._reached,
+            over=self._over,
         )
         self.dispatcher = Dispatcher(
             options, identity, self.slots, self.coroutines, board, bell, lifeline
@@ -132,7 +139,7 @@ class Runner:
         except (JobTimeout, JobCancelled) as late:
             # It arrived just as the function had ended.
             outcome = judge(late, task, job, context)
-        self._over(job)
+        job.finished_at = job.now()
         return outcome
 
     async def _arun(self, job: Claimed, context: Context) -> Outcome:
@@ -140,16 +147,20 @@ class Runner:
         if not isinstance(task, Task):
             return task
         outcome = await aexecute(task, job, context)
-        self._over(job)
+        job.finished_at = job.now()
         return outcome
 
     def _over(self, job: Claimed) -> None:
-        """Its function has ended. Said first and asked then, as whoever limits it does: at
-        least one of the two sees the other, and the limit is lifted."""
-        job.finished_at = job.now()
+        """Its function has ended. Said first and done then, as by whoever limits it: at least
+        one of the two sees the other, and the limit is lifted."""
         job.is_over = True
-        if job.is_limited:
-            self._board.lift(job.place)
+        if job.place:
+            self._board.over(job.place)
+
+    def _reached(self, job: Claimed) -> None:
+        """Its interruption is on its way to it: if it goes on, it is to blame."""
+        if job.place:
+            self._board.reached(job.place)
 
     def _begin(self, job: Claimed, context: Context) -> Task[..., Any] | Outcome:
         """The task to run; or the outcome of a job that is not to start."""
@@ -172,6 +183,9 @@ class Runner:
             job.started_at = job.finished_at = 0.0
             return TakenOver()
         task = self._tasks.get(job.task)
+        if job.timeout is not None:
+            # Importing its module counts, too.
+            self._limit(task, job, job.timeout)
         if task is None:
             try:
                 task = self._tasks[job.task] = resolve(job.task)
@@ -182,23 +196,22 @@ class Runner:
             except BaseException as error:
                 # Importing its module may raise anything, SystemExit too.
                 return Failed(problem_of(error))
-        if job.timeout is not None:
-            self._limit(task, job, job.timeout)
+            if job.timeout is not None:
+                self._limit(task, job, job.timeout)
         return task
 
-    def _limit(self, task: Task[..., Any], job: Claimed, timeout: float) -> None:
+    def _limit(self, task: Task[..., Any] | None, job: Claimed, timeout: float) -> None:
         """Say by when the job has to have ended, and what becomes of it if it has not: whoever
         kills this process for it knows no task."""
-        delay = after_a_kill(task, job)
+        delay = None if task is None else after_a_kill(task, job)
         verdict = FAILED if delay is None else delay.total_seconds()
         end_by = time.monotonic() + timeout + self._grace
         self._board.limit(job.place, end_by, job.started_at, verdict)
-        job.is_limited = True
 
     def _unknown(self, job: Claimed, error: TaskNotFound) -> Outcome:
         """A worker of newer code may know it."""
         now = time.monotonic()
-        delay = self._strangers.leave(job.id, now)
+        delay = self._strangers.leave(job.id, job.task, now)
         if delay is None:
             told = f"{error}; if it is new, restart this worker"
             return Failed(replace(problem_of(error), message=told))

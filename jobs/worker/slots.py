@@ -39,6 +39,10 @@ Run = Callable[[Claimed, Context], Outcome]
 NewContext = Callable[[Claimed], Context]
 
 
+# Told of a job: that its interruption is on its way, or that its function has ended.
+Tell = Callable[[Claimed], None]
+
+
 class Tidy(Protocol):
     """Looks after what a job left behind, more closely where something went wrong."""
 
@@ -125,6 +129,8 @@ class ThreadSlots:
         new_context: NewContext,
         watch: Watch,
         *,
+        reached: Tell = lambda job: None,
+        over: Tell = lambda job: None,
         tidy: Tidy = lambda *, thoroughly: None,
         sweep: Callable[[], None] | None = None,
     ) -> None:
@@ -141,6 +147,8 @@ class ThreadSlots:
         self._run = run
         self._new_context = new_context
         self._watch = watch
+        self._reached = reached
+        self._over = over
         # Both where no interruption can reach: after each job, and, since it costs as much as
         # a short job does, before a rest and before a job when it has not been done of late.
         self._tidy = tidy
@@ -199,9 +207,15 @@ class ThreadSlots:
         for slot in self.slots:
             job, context = slot.job, slot.context
             if job is not None and context is not None and job.id == job_id:
-                slot.interrupt(job, context, exception)
+                self._interrupt(slot, job, context, exception)
                 return job
         return None
+
+    def _interrupt(
+        self, slot: Slot, job: Claimed, context: Context, exception: BaseException
+    ) -> None:
+        slot.interrupt(job, context, exception)
+        self._reached(job)
 
     def _work(self, slot: Slot) -> None:
         slot.attach()
@@ -250,7 +264,9 @@ class ThreadSlots:
             slot.enter(job, context)
             if job.timeout is not None:
                 late = too_long(job)
-                deadline = self._watch.arm(job.timeout, lambda: slot.interrupt(job, context, late))
+                deadline = self._watch.arm(
+                    job.timeout, lambda: self._interrupt(slot, job, context, late)
+                )
             # A fresh context: what one task sets is not there for the next.
             outcome = contextvars.Context().run(self._run, job, context)
             slot.leave()
@@ -274,6 +290,7 @@ class ThreadSlots:
         self._end(slot, job, outcome)
 
     def _end(self, slot: Slot, job: Claimed, outcome: Outcome) -> None:
+        self._over(job)
         slot.ended = job
         self.done.append(Ended(job, outcome))
         slot.is_busy = False

@@ -32,8 +32,9 @@ def show_on_demand(file: int) -> None:
 
 def ask(pid: int, file: int) -> str:
     """The stacks of the child's threads, innermost calls first; empty if it does not answer."""
-    os.ftruncate(file, 0)
+    # The offset is the child's, too.
     os.lseek(file, 0, os.SEEK_SET)
+    os.ftruncate(file, 0)
     os.kill(pid, _SIGNAL)
     deadline = time.monotonic() + _PATIENCE
     size = 0
@@ -42,4 +43,4 @@ def ask(pid: int, file: int) -> str:
         before, size = size, os.fstat(file).st_size
         if size and size == before:
             break
-    return os.pread(file, size, 0).decode(errors="replace")
+    return os.pread(file, size, 0).decode(errors="replace").replace("\0", "")

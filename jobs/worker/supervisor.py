@@ -13,6 +13,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import psycopg
@@ -37,6 +38,8 @@ EXIT_KILLED = 1
 _RESTART_PAUSE = 1.0
 # While jobs stand in line, it is seen so often whether their runner is stuck, in seconds.
 _LOOK_AT_LINES = 0.25
+# A wait that takes so much longer than it was to was no wait: all of this was stopped.
+_SLEPT = 1.0
 # What is due is looked at again so much later, in seconds.
 _AT_ONCE = 0.05
 # With new code at hand, running jobs have so long to finish.
@@ -63,6 +66,8 @@ class Supervisor:
         self._watchdog = Watchdog()
         self._autoscale = Autoscale(*options.autoscale) if options.autoscale else None
         self._files = reload.Files() if options.reload else None
+        # Files that have changed, and may not compile yet.
+        self._changed: set[Path] = set()
         self._sentences: dict[int, tuple[Sentence, str]] = {}
         # When each of these numbers is to be started again.
         self._restart_at: dict[int, float] = {}
@@ -74,6 +79,8 @@ class Supervisor:
         self._signals_seen = 0
         self._kill_at: float | None = None
         self._killed = False
+        # While it ended, a runner had to be killed with others' jobs in it.
+        self._gave_back = False
         # A burst has nothing left to do, or there is new code.
         self._is_done = False
         self._is_renewed = False
@@ -88,16 +95,15 @@ class Supervisor:
             self._link.connect(patiently=False)
             self._register()
             self._console.begin(self._options)
-            for number in range(1, self._options.processes + 1):
-                self._family.fork(number, self._id)
-            if self._has_beat:
-                self._family.fork(0, self._id, is_beat=True)
+            first = 0 if self._has_beat else 1
+            self._restart_at |= dict.fromkeys(range(first, self._options.processes + 1), 0.0)
+            self._start_again()
             while not self._is_over():
                 self._round(wakeup)
             self._end()
         if self._is_renewed and not self._stopping:
             reload.begin_anew()
-        return EXIT_KILLED if self._killed else 0
+        return EXIT_KILLED if self._killed or self._gave_back else 0
 
     def _round(self, wakeup: int) -> None:
         self._wait(wakeup)
@@ -201,6 +207,8 @@ class Supervisor:
         listener = self._link.listener
         listened = [wakeup] if listener is None else [wakeup, listener.fileno()]
         readable, _, _ = select.select(listened, [], [], timeout)
+        if time.monotonic() - now > timeout + _SLEPT:
+            self._rescuer.awake_since = time.monotonic()
         if wakeup in readable:
             with contextlib.suppress(BlockingIOError):
                 os.read(wakeup, 4096)
@@ -226,7 +234,7 @@ class Supervisor:
             return
         how = how_it_died(code)
         what = "beat" if child.is_beat else f"runner {child.identity.name}"
-        if not self._is_ending:
+        if not (self._is_ending or child.is_retired):
             if sentence is None:
                 logger.error("%s (process %s) %s; starting another", what, child.pid, how)
             soon = time.monotonic() - child.started_at < _RESTART_PAUSE
@@ -245,31 +253,40 @@ class Supervisor:
         if self._is_ending:
             return
         for number, moment in list(self._restart_at.items()):
-            if moment <= now:
-                del self._restart_at[number]
+            if moment > now:
+                continue
+            try:
                 self._family.fork(number, self._id, is_beat=number == 0)
+                del self._restart_at[number]
+            except OSError as error:
+                logger.error("no process for runner %s: %s; trying again", number, error)
+                self._restart_at[number] = now + _RESTART_PAUSE
 
     def _guard(self) -> None:
         """Kill what has to be killed, and free what stands behind a job that never gives way."""
-        self._rescuer.round()
-        with self._link.trying():
-            for child in self._family.runners:
-                if child.pid in self._sentences:
-                    continue
-                control = self._link.control
-                sentence = self._watchdog.judge(child, control, self._rescuer.awake_since)
-                if sentence is not None:
-                    told = stacks.ask(child.pid, child.stacks_file)
-                    # To be asked may wake what was stuck: whoever has ended now is let live.
-                    again = self._watchdog.judge(child, control, self._rescuer.awake_since)
-                    if again is None:
-                        continue
-                    sentence = again
-                    logger.error("runner %s: %s", child.identity.name, sentence.note)
-                    self._sentences[child.pid] = sentence, told
-                    self._family.kill(child)
-                elif control is not None:
-                    self._rescuer.free(control, child.identity.runner, child.board)
+        runners = [child for child in self._family.runners if child.pid not in self._sentences]
+        for child in runners:
+            self._judge(child)
+        for child in runners:
+            control = self._link.control
+            if control is None or child.pid in self._sentences:
+                continue
+            with self._link.trying():
+                self._watchdog.ask(child, control)
+                self._rescuer.free(control, child.identity.runner, child.board)
+
+    def _judge(self, child: Child) -> None:
+        if self._watchdog.judge(child, self._rescuer.awake_since) is None:
+            return
+        told = stacks.ask(child.pid, child.stacks_file)
+        # To be asked may wake what was stuck: whoever has ended now is let live.
+        sentence = self._watchdog.judge(child, self._rescuer.awake_since)
+        if sentence is None:
+            return
+        logger.error("runner %s: %s", child.identity.name, sentence.note)
+        self._sentences[child.pid] = sentence, told
+        self._gave_back = self._gave_back or self._is_ending
+        self._family.kill(child)
 
     # More runners and fewer; new code.
 
@@ -278,7 +295,7 @@ class Supervisor:
             return
         now = time.monotonic()
         living = [child for child in self._family.runners if not child.is_retired]
-        count = len(living) + len(self._restart_at)
+        count = len(self._family.runners) + len(self._restart_at.keys() - {0})
         control = self._link.control
         if control is not None and self._autoscale.wants_to_know(count, now):
             with self._link.trying():
@@ -303,13 +320,14 @@ class Supervisor:
         return max((seen.at - place.run_at for place in own), default=0.0)
 
     def _look_for_new_code(self) -> None:
-        if self._files is None or self._is_ending or (path := self._files.changed()) is None:
+        if self._files is None or self._is_ending or not (changed := self._files.changed()):
             return
-        wrong = reload.compiles(path)
-        if wrong:
-            self._console.say(f"{path} has changed, but: {wrong}")
-            return
-        self._console.say(f"{path} has changed: beginning anew")
+        self._changed |= changed
+        for path in sorted(self._changed):
+            if wrong := reload.compiles(path):
+                self._console.say(f"{path} has changed, but: {wrong}")
+                return
+        self._console.say(f"{min(self._changed)} has changed: beginning anew")
         self._is_done = self._is_renewed = True
         self._tell_to_stop(_RELOAD_GRACE)
 
@@ -361,6 +379,7 @@ class Supervisor:
         self._sentences.clear()
         for child in self._family.kill_all():
             self._console.add(child.board.counters())
+            self._watchdog.forget(child.identity.runner)
             self._rescuer.died(child.identity.runner, Death(note, child.board, charged=True))
             self._to_start.append(child.number)
         self._register()

@@ -21,7 +21,7 @@ from .family import Child
 
 # All in seconds. So long after it should have shown itself, a runner's dispatcher hangs: longer
 # than any statement, and any attempt to connect, may take.
-_HUNG = 60.0
+_HUNG = 120.0
 # A runner that has been silent for so long hears of no cancellation itself…
 _DEAF = 1.5
 # …so it is asked for it so often.
@@ -53,38 +53,41 @@ class Watchdog:
         self._doomed: dict[UUID, dict[str, float]] = {}
         self._told: set[UUID] = set()
 
-    def judge(
-        self, child: Child, control: psycopg.Connection[Any] | None, awake_since: float
-    ) -> Sentence | None:
+    def judge(self, child: Child, awake_since: float) -> Sentence | None:
         """None: let it live. `awake_since`: from then on this process could see."""
         now = time.monotonic()
         if now - awake_since < self._grace and awake_since > child.started_at:
             # All of it was stopped, and the interruptions have only just been sent.
             return None
+        silent = now - child.board.ticked_at
         self._tell_of_silence(child, now - max(child.board.ticked_at, awake_since))
-        overdue = child.board.overdue(now) or self._cancelled(child, control, now)
-        if overdue:
-            return Sentence(_why(overdue), tuple(overdue))
-        pulse_is_alive = now - child.board.ticked_at < _DEAF
-        if child.board.back_by and now - child.board.back_by > _HUNG and pulse_is_alive:
+        overdue = child.board.overdue(now) or self._cancelled(child, now)
+        reached = [one for one in overdue if one.is_reached]
+        if reached:
+            return Sentence(_why(reached), tuple(reached))
+        if overdue and silent > _DEAF:
+            return _sentence_for_silence(child, overdue)
+        # Else what is overdue is kept from its interruption by another, which has no limit.
+        if child.board.back_by and now - child.board.back_by > _HUNG and silent < _DEAF:
             return Sentence("its connection thread hung", charged=True)
         return None
 
-    def _cancelled(
-        self, child: Child, control: psycopg.Connection[Any] | None, now: float
-    ) -> list[Overdue]:
-        """Jobs of a runner whose own threads cannot run, and which somebody wants cancelled."""
-        runner = child.identity.runner
+    def ask(self, child: Child, control: psycopg.Connection[Any]) -> None:
+        """Hear, for a runner whose own threads cannot run, which of its jobs somebody wants
+        cancelled (two queries, once a second)."""
+        now, runner = time.monotonic(), child.identity.runner
         if not child.board.in_hand or now - child.board.ticked_at < _DEAF:
             self._doomed.pop(runner, None)
-            return []
-        if control is not None and now - self._asked.get(runner, 0.0) >= _ASK:
+        elif now - self._asked.get(runner, 0.0) >= _ASK:
             self._asked[runner] = now
             claims = lifecycle.claims_of(control, runner)
             wanted = lifecycle.cancel_requests(control, claims)
             before = self._doomed.get(runner, {})
             self._doomed[runner] = {id_: before.get(id_, now + self._grace) for id_ in wanted}
-        late = [id_ for id_, end_by in self._doomed.get(runner, {}).items() if end_by <= now]
+
+    def _cancelled(self, child: Child, now: float) -> list[Overdue]:
+        doomed = self._doomed.get(child.identity.runner, {})
+        late = [id_ for id_, end_by in doomed.items() if end_by <= now]
         found = (child.board.doomed(id_) for id_ in late)
         return [one for one in found if one is not None]
 
@@ -107,6 +110,16 @@ class Watchdog:
         self._asked.pop(runner, None)
         self._doomed.pop(runner, None)
         self._told.discard(runner)
+
+
+def _sentence_for_silence(child: Child, overdue: list[Overdue]) -> Sentence:
+    """No thread of the runner can run, so nobody was interrupted. Where one job runs, it is to
+    blame; where several do, nobody can tell, and each is charged as for any other death."""
+    if child.board.count_running() == len(overdue) == 1:
+        return Sentence(_why(overdue), tuple(overdue))
+    return Sentence(
+        f"{_why(overdue)}, or another beside it that holds the interpreter's lock", charged=True
+    )
 
 
 def _why(overdue: list[Overdue]) -> str:

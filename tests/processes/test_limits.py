@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection, transaction
 
 from jobs import enqueue
 from jobs.models import Job, Worker
@@ -124,3 +125,38 @@ def test_a_worker_that_slept_gives_interrupted_tasks_their_grace(
     assert clean.exists()
     assert worker.runners() == family[1:]
     assert Worker.objects.exists()
+
+
+def test_a_limited_job_beside_one_that_blocks_the_loop_is_not_to_blame(
+    start_worker: Start,
+) -> None:
+    """Nobody is killed: the one has no limit, and the other hears of its own in the end."""
+    worker = start_worker("--processes", "1", **GRACE).until_ready()
+    runners = worker.runners()
+    innocent = tasks.async_nap.using(timeout=timedelta(seconds=1)).enqueue(0.8)
+    eventually(lambda: Job.objects.get(pk=innocent.pk).state == "running")
+    blocking = enqueue(tasks.blocks_the_loop, 4)
+
+    ended(blocking)
+    ended(innocent)
+    assert (blocking.state, blocking.attempt) == ("succeeded", 1)
+    assert (innocent.attempt, innocent.losses) == (1, 0)
+    assert worker.runners() == runners
+
+
+def test_slow_statements_of_the_supervisor_put_off_no_limit(
+    start_worker: Start, tmp_path: Path
+) -> None:
+    settings = {"JOBS_TEST_GRACE": "3", "JOBS_TEST_HEARTBEAT": "1"}
+    worker = start_worker("--processes", "1", **settings).until_ready()
+    runners = worker.runners()
+    job = enqueue(tasks.swallows_its_interruption, str(tmp_path / "started"))
+    eventually((tmp_path / "started").exists)
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Each heartbeat waits for two seconds, and in vain.
+        cursor.execute("LOCK TABLE jobs_worker IN EXCLUSIVE MODE")
+        eventually(lambda: worker.runners() != runners, within=10)
+
+    ended(job)
+    assert (job.state, job.reason) == ("failed", "timeout")
