@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from .audit import Done
 
 FOLDER = Path(".chaos")
-# Each with other slots, so that every kind of interruption is met.
+# Each with other slots, so that every kind of interruption is met; and with some to spare, so
+# that what was killed need not wait for one.
 WORKERS = (
-    ("--processes", "2"),
+    ("--processes", "4"),
     ("--processes", "2", "--threads", "4"),
     ("--processes", "1", "--coroutines", "20", "--max-jobs", "2000"),
 )
@@ -45,8 +46,8 @@ _NAP, _COMA = (0.1, 2.0), (7.0, 9.0)
 _SETTLE, _STOP = 120.0, 20.0
 # Kinds of jobs, and how many of a hundred.
 _KINDS = {
-    "plain": 45, "asynchronous": 15, "atomic": 20, "flaky": 14, "slow": 2, "stubborn": 1,
-    "poison": 1, "endless": 2,
+    "plain": 46, "asynchronous": 15, "atomic": 20, "flaky": 14, "slow": 2, "stubborn": 1,
+    "poison": 1, "endless": 1,
 }  # fmt: skip
 # What is done, and how often of a hundred times.
 _EVENTS = {
