@@ -261,17 +261,18 @@ def test_a_sleeping_worker_is_woken_and_does_not_wait_for_its_next_look(
     start_worker("--processes", "1", JOBS_TEST_POLL="3600").until_ready()
 
     def asleep() -> bool:
-        # Long enough that the quick looks after falling asleep are over: the next is far away.
+        # So long that the pauses, which double from 5 ms on, are of 5 s: the next look is at
+        # least 2 s away.
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT bool_and(clock_timestamp() - state_change > '6 s') FROM pg_stat_activity "
+                "SELECT bool_and(clock_timestamp() - state_change > '3 s') FROM pg_stat_activity "
                 "WHERE application_name LIKE 'jobs runner%%' AND datname = current_database()"
             )
             return bool(Worker.objects.get().idle) and cursor.fetchone()[0]
 
     eventually(asleep, within=30)
 
-    enqueue(tasks.noop).wait(timeout=4)
+    enqueue(tasks.noop).wait(timeout=1.5)
 
 
 def test_time_limits_end_plain_and_async_tasks(start_worker: Start) -> None:
