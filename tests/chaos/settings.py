@@ -26,6 +26,10 @@ JOBS = {
     # Innocent jobs meet many kills here.
     "MAX_LOSSES": 1000,
 }
+if "CHAOS_TICKS" in os.environ:
+    JOBS["SCHEDULES"] = {
+        "each second": {"task": "tests.chaos.tasks.tick", "schedule": timedelta(seconds=1)}
+    }
 # A cable that is cut is noticed sooner than the worker's own defaults would.
 if "CHAOS_DEAF" in os.environ:
     seconds = int(os.environ["CHAOS_DEAF"])

@@ -82,3 +82,8 @@ def endless(context: Context, number: int, seconds: float) -> None:
     """Runs until it is cancelled."""
     with witness().attempt(number, context):
         time.sleep(600)
+
+
+@task
+def tick() -> None:
+    """For a beat."""

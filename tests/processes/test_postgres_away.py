@@ -78,6 +78,14 @@ class Own:
         assert found is not None
         return found
 
+    def ticks(self) -> int:
+        with self.connect() as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM jobs_job WHERE schedule_id IS NOT NULL"
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
+
     def close(self) -> None:
         for worker in self._started:
             worker.terminate()
@@ -98,7 +106,7 @@ def own(tmp_path: Path) -> Iterator[Own]:
 
 
 def test_a_crash_of_postgresql_costs_no_job_and_no_process(own: Own) -> None:
-    worker = own.start("--processes", "1", "--beat")
+    worker = own.start("--processes", "1", "--beat", CHAOS_TICKS="1")
     job = own.enqueue(2.5)
     eventually(lambda: own.state(job)[0] == "running")
 
@@ -114,6 +122,9 @@ def test_a_crash_of_postgresql_costs_no_job_and_no_process(own: Own) -> None:
     eventually(lambda: own.state(job) == ("succeeded", 1, 0), within=20)
     after = own.enqueue(0)
     eventually(lambda: own.state(after) == ("succeeded", 1, 0))
+    # The beat goes on, too.
+    fired = own.ticks()
+    eventually(lambda: own.ticks() > fired)
     assert worker.poll() is None
 
 
