@@ -221,12 +221,14 @@ class Chaos:
         runners = children(self._workers[where].pid)
         if runners:
             pid = runners[int(which * len(runners))]
-            self._done.kills.append(Kill(time.monotonic_ns(), pid))
+            self._done.kills.append(Kill(time.monotonic_ns(), pid, self._workers[where].pid))
             self._send(pid, signal.SIGKILL)
             self._done.counts["runners killed"] += 1
 
     def _kill_worker(self, where: int, which: float, how_long: float) -> None:
         """The supervisor alone: its runners have to end by themselves."""
+        began = time.monotonic_ns()
+        self._done.blind.append((self._workers[where].pid, began, began + int(1e10)))
         self._workers[where].kill()
         self._workers[where].wait()
         self._done.counts["workers killed"] += 1
@@ -249,7 +251,9 @@ class Chaos:
         worker = self._workers[where].pid
         pids = [worker, *children(worker)]
         pid = pids[int(which * len(pids))]
-        self._freeze([pid], _NAP[0] + how_long * (_NAP[1] - _NAP[0]))
+        began, seconds = time.monotonic_ns(), _NAP[0] + how_long * (_NAP[1] - _NAP[0])
+        self._done.blind.append((pid, began, began + int(seconds * 1e9)))
+        self._freeze([pid], seconds)
         self._done.counts["naps"] += 1
 
     def _coma(self, where: int, which: float, how_long: float) -> None:

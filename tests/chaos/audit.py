@@ -31,6 +31,7 @@ class Kill:
 
     at: int
     pid: int
+    supervisor: int
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Done:
     kills: list[Kill] = field(default_factory=list)
     # When PostgreSQL, or a whole worker, was away: from, to.
     outages: list[tuple[int, int]] = field(default_factory=list)
+    # When a supervisor could see nothing, being frozen or dead: its process, from, to.
+    blind: list[tuple[int, int, int]] = field(default_factory=list)
     # When PostgreSQL was back.
     returns: list[int] = field(default_factory=list)
     # Processes that were frozen for longer than their heartbeat's timeout.
@@ -120,17 +123,17 @@ def _attempts(lines: list[list[str]], jobs: dict[int, Job[Any]], done: Done) -> 
 
 def _restarts(lines: list[list[str]], done: Done) -> dict[str, Any]:
     """From a runner's kill to the next start of the jobs that it ran, in milliseconds; not while
-    PostgreSQL was away, and not for jobs that this kill ended."""
+    PostgreSQL was away or the supervisor frozen or dead, and not for jobs that this kill ended."""
     starts: dict[int, list[int]] = defaultdict(list)
     open_in: dict[int, dict[int, int]] = defaultdict(dict)
     kills = sorted(done.kills, key=lambda kill: kill.at)
-    running: list[tuple[int, int]] = []
+    running: list[tuple[Kill, int]] = []
     upcoming = iter([*kills, None])
     kill = next(upcoming)
     for at, what, number, _, pid, _ in lines:
         moment = int(at)
         while kill is not None and moment > kill.at:
-            running += [(kill.at, one) for one in open_in.pop(kill.pid, {})]
+            running += [(kill, one) for one in open_in.pop(kill.pid, {})]
             kill = next(upcoming)
         if what == "end":
             open_in[int(pid)].pop(int(number), None)
@@ -138,11 +141,15 @@ def _restarts(lines: list[list[str]], done: Done) -> dict[str, Any]:
             open_in[int(pid)][int(number)] = moment
             starts[int(number)].append(moment)
     taken = []
-    for at, number in running:
-        following = [start for start in starts[number] if start > at]
-        away = any(began - 2e9 <= at <= ended + 6e9 for began, ended in done.outages)
-        if following and not away:
-            taken.append((following[0] - at) / 1e6)
+    for one, number in running:
+        following = [start for start in starts[number] if start > one.at]
+        away = any(began - 2e9 <= one.at <= ended + 6e9 for began, ended in done.outages)
+        blind = any(
+            supervisor == one.supervisor and began - 1e9 <= one.at <= ended
+            for supervisor, began, ended in done.blind
+        )
+        if following and not away and not blind:
+            taken.append((following[0] - one.at) / 1e6)
     if not taken:
         return {"restarts": 0}
     taken.sort()
@@ -150,6 +157,7 @@ def _restarts(lines: list[list[str]], done: Done) -> dict[str, Any]:
         "restarts": len(taken),
         "restart_p50_ms": round(statistics.median(taken)),
         "restart_p99_ms": round(taken[min(len(taken) - 1, int(len(taken) * 0.99))]),
+        "slowest_restarts_ms": [round(one) for one in taken[-5:]],
     }
 
 
