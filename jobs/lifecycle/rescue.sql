@@ -72,10 +72,13 @@ WITH held AS MATERIALIZED (
         exception_class_path, message, traceback
     )
     SELECT
-        id, attempt, 'lost', 'lost', worker, last_attempted_at, statement_timestamp(),
-        'jobs.errors.JobLost', %(note)s, ''
+        held.id, held.attempt, 'lost', 'lost', held.worker, held.last_attempted_at,
+        statement_timestamp(), 'jobs.errors.JobLost', %(note)s, ''
     FROM held
-    WHERE lost OR state = 'failed'
+    -- Of what was written only: a row that somebody changed since this statement's snapshot
+    -- was locked, and its new place is not found; it is for the next time.
+    JOIN rescued ON rescued.id = held.id
+    WHERE held.lost OR held.state = 'failed'
 )
 SELECT rescued.id, rescued.state, held.lost, (SELECT rings FROM bell)
 FROM rescued

@@ -87,9 +87,12 @@ WITH mine AS MATERIALIZED (
         exception_class_path, message, traceback
     )
     SELECT
-        id, attempt, outcome, attempt_reason, worker, to_timestamp(started_at),
-        finished_at, exception_class_path, message, traceback
+        mine.id, mine.attempt, mine.outcome, mine.attempt_reason, mine.worker,
+        to_timestamp(mine.started_at), mine.finished_at, mine.exception_class_path,
+        mine.message, mine.traceback
     FROM mine
-    WHERE outcome <> ''
+    -- As in rescue.sql: of what was written only.
+    JOIN settled ON settled.id = mine.id
+    WHERE mine.outcome <> ''
 )
 SELECT id, (SELECT rings FROM bell) FROM settled

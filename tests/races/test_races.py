@@ -1,5 +1,6 @@
 """Two connections, step by step: what one does while the other is in the middle."""
 
+import importlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -180,4 +181,58 @@ def is_waiting(other: Connection) -> bool:
     """Whether that session waits for a lock."""
     with django.cursor() as cursor:
         cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [other.info.backend_pid])
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("verb", ["rescue", "settle"])
+def test_a_row_that_changes_between_snapshot_and_lock_is_left_whole_for_the_next_time(
+    connect: Connect, claim: Claim, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """As when somebody cancels a job just as its process dies, or its attempt fails."""
+    job = enqueue(tasks.noop)
+    (claimed,) = claim()
+    claimed.started_at = claimed.finished_at = claimed.now()
+    own = connect()
+    module = "rescue" if verb == "rescue" else "record"
+    source = importlib.import_module(f"jobs.lifecycle.{module}")
+    real = source.statement
+
+    def waits(name: str) -> Any:
+        # Behind the snapshot, and before the rows are locked.
+        inner = {"rescue": "ORDER BY member.id", "settle": "ORDER BY id"}
+        text = real(name)
+        return (
+            text.replace(inner[name], f"{inner[name]}, pg_sleep(0.5)::text")
+            if name == verb
+            else text
+        )
+
+    def once() -> None:
+        if verb == "rescue":
+            lifecycle.give_back(own, claimed.claim, note="killed", charged=True)
+        else:
+            problem = Problem("a.B", "c", "")
+            lifecycle.record(own, [Ended(claimed, Failed(problem))]).recorded()
+
+    monkeypatch.setattr(source, "statement", waits)
+    thread = threading.Thread(target=once)
+    thread.start()
+    eventually(lambda: is_active(own))
+    job.cancel()
+    thread.join()
+    monkeypatch.setattr(source, "statement", real)
+    once()
+
+    job.refresh()
+    assert job.state == ("cancelled" if verb == "rescue" else "failed")
+    assert [error.attempt for error in job.errors] == [1]
+
+
+def is_active(other: Connection) -> bool:
+    """Whether that session sleeps in the middle of a statement."""
+    with django.cursor() as cursor:
+        cursor.execute(
+            "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s",
+            [other.info.backend_pid],
+        )
         return bool(cursor.fetchone()[0])
