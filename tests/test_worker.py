@@ -428,6 +428,18 @@ def test_coroutines_run_at_once_and_are_interrupted_one_by_one() -> None:
     assert slots.in_hand == 0
 
 
+def test_a_loop_that_answers_at_once_was_not_silent() -> None:
+    class Prompt:
+        def call_soon_threadsafe(self, call_back: Callable[[], None]) -> None:
+            call_back()
+
+    slots = CoroutineSlots(10, None, Context)  # type: ignore[arg-type]
+    assert slots.silent_for(1.0) == 0.0
+    slots._loop = Prompt()  # type: ignore[assignment]
+
+    assert [slots.silent_for(now) for now in (1.0, 2.0)] == [0.0, 0.0]
+
+
 # The dispatcher, step by step.
 
 

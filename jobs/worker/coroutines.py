@@ -13,6 +13,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
+from types import FrameType
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -102,10 +103,12 @@ class CoroutineSlots:
         """For how many seconds the loop has not answered; asks it, so to be called regularly."""
         if self._loop is None:
             return 0.0
-        if self._asked_at is None:
-            self._asked_at = now
+        # Read once: the loop may answer at any moment.
+        asked_at = self._asked_at
+        if asked_at is None:
+            self._asked_at = asked_at = now
             self._loop.call_soon_threadsafe(self._answer)
-        return now - self._asked_at
+        return now - asked_at
 
     def _answer(self) -> None:
         self._asked_at = None
@@ -117,6 +120,19 @@ class CoroutineSlots:
         current = asyncio.current_task(self._loop)
         running = list(self._running.values())
         return next((job for job, _, task in running if task is current), None)
+
+    def running(self) -> list[Claimed]:
+        return [job for job, _, _ in list(self._running.values()) if job.started_at]
+
+    def where(self, job: Claimed) -> str:
+        """What its coroutine waits for, from the outermost call to the innermost."""
+        _, _, running = self._running.get(job.id, (None, None, None))
+        frames: list[tuple[FrameType, int]] = []
+        step: Any = None if running is None else running.get_coro()
+        while (frame := getattr(step, "cr_frame", None)) is not None:
+            frames.append((frame, frame.f_lineno))
+            step = step.cr_await
+        return "".join(traceback.StackSummary.extract(frames).format())
 
     def stack(self) -> str:
         """Where the loop's thread is."""

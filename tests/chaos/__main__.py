@@ -32,8 +32,8 @@ FOLDER = Path(".chaos")
 # Each with other slots, so that every kind of interruption is met; and with some to spare, so
 # that what was killed need not wait for one.
 WORKERS = (
-    ("--processes", "4"),
-    ("--processes", "2", "--threads", "4"),
+    ("--processes", "6"),
+    ("--processes", "2", "--threads", "8"),
     ("--processes", "1", "--coroutines", "20", "--max-jobs", "2000"),
 )
 # Jobs a second, and how many may wait at most.

@@ -81,6 +81,10 @@ def audit(folder: Path, numbers: set[int], done: Done) -> Report:
         (left,) = cursor.fetchone()
     if left:
         wrong.append(f"{left} connections are left")
+    # What nobody has expected is told with where it is; nothing here raises on purpose.
+    told = (folder / "worker.log").read_text(errors="replace")
+    if unexpected := told.count("Traceback (most recent call last)"):
+        wrong.append(f"worker.log has {unexpected} tracebacks")
     figures = {"jobs": len(jobs), **_restarts(lines, done), **_returns(lines, done)}
     return Report(wrong, {**figures, "states": dict(states)})
 
