@@ -7,7 +7,6 @@ compare-and-set, and the job goes in with the same transaction. The database is 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models import Min, Q, QuerySet
 from django.db.models.functions import Now
 
-from . import codec, conf, cron
+from . import codec, conf, cron, lifecycle
 from .errors import InvalidSchedule, JobsError
 from .execution import clean
 from .models import Schedule
@@ -161,7 +160,7 @@ def serve(sleep: Callable[[float], bool]) -> None:
                 is_database = isinstance(error, OperationalError | InterfaceError)
                 logger.warning("beat: %s", str(error).strip(), exc_info=not is_database)
             connections.close_all()
-            wait = min(5.0, 0.05 * 2.0 ** min(failures, 8)) * (0.5 + random.random())  # noqa: S311
+            wait = lifecycle.pause_after(failures)
         if not sleep(wait):
             return
 

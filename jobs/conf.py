@@ -42,6 +42,10 @@ _DURATION: Expectation = (
     "a timedelta greater than zero",
     lambda value: isinstance(value, timedelta) and value > timedelta(0),
 )
+_OPTIONAL_DURATION: Expectation = (
+    "a timedelta greater than zero, or None",
+    lambda value: value is None or _DURATION[1](value),
+)
 _COUNT: Expectation = (
     "a whole number greater than zero",
     lambda value: type(value) is int and value > 0,
@@ -103,6 +107,12 @@ class Settings:
         "How long a task may go on after its time limit or its cancellation, to clean up; then "
         "its process is killed.",
     )
+    stuck_after: timedelta | None = _setting(
+        timedelta(hours=1),
+        _OPTIONAL_DURATION,
+        "A job without a time limit that has run for so long is told in the log, with where it "
+        "is; None: never.",
+    )
     unknown_task_patience: timedelta = _setting(
         timedelta(minutes=5),
         _DURATION,
@@ -124,6 +134,11 @@ class Settings:
         _SWITCH,
         "The database is behind PgBouncer in transaction mode: nothing is kept in a session, "
         "and idle workers poll.",
+    )
+    retire_after: timedelta = _setting(
+        timedelta(seconds=30),
+        _DURATION,
+        "For how long a runner that `--autoscale` has added must have nothing to do to be stopped.",
     )
     processes: int | None = _setting(
         None, _OPTIONAL_COUNT, "Runner processes of a worker; None: one per core."

@@ -16,10 +16,16 @@ if "JOBS_TEST_DATABASE" in os.environ:
 if "JOBS_TEST_HEARTBEAT" in os.environ:
     JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
     JOBS["HEARTBEAT_TIMEOUT"] = 5 * JOBS["HEARTBEAT_INTERVAL"]
-if "JOBS_TEST_GRACE" in os.environ:
-    JOBS["INTERRUPT_GRACE"] = timedelta(seconds=float(os.environ["JOBS_TEST_GRACE"]))
-if "JOBS_TEST_PATIENCE" in os.environ:
-    JOBS["UNKNOWN_TASK_PATIENCE"] = timedelta(seconds=float(os.environ["JOBS_TEST_PATIENCE"]))
+# Nor for what takes minutes elsewhere: JOBS_TEST_STUCK_AFTER="2", in seconds.
+for key in (
+    "INTERRUPT_GRACE",
+    "POLL_INTERVAL",
+    "RETIRE_AFTER",
+    "STUCK_AFTER",
+    "UNKNOWN_TASK_PATIENCE",
+):
+    if f"JOBS_TEST_{key}" in os.environ:
+        JOBS[key] = timedelta(seconds=float(os.environ[f"JOBS_TEST_{key}"]))
 if "JOBS_TEST_PGBOUNCER" in os.environ:
     DATABASES["default"] |= {
         "ENGINE": "django.db.backends.postgresql",
@@ -31,8 +37,6 @@ if "JOBS_TEST_PGBOUNCER" in os.environ:
     JOBS["TRANSACTION_POOLING"] = True
 if "JOBS_TEST_POOL" in os.environ:
     DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 4}}
-if "JOBS_TEST_POLL" in os.environ:
-    JOBS["POLL_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_POLL"]))
 if "JOBS_TEST_EVERY_SECOND" in os.environ:
     JOBS["SCHEDULES"] = {
         "each second": {"task": "tests.tasks.noop", "schedule": timedelta(seconds=1)}

@@ -266,7 +266,7 @@ def test_limits_differ_between_runners_so_that_not_all_are_renewed_at_once() -> 
 
 
 def test_a_runner_is_added_when_jobs_wait_and_at_most_one_a_second() -> None:
-    scale = Autoscale(1, 3)
+    scale = Autoscale(1, 3, 30.0)
     assert scale.wants_to_know(1, 0.0)
     assert not scale.is_short(0.5, 0.0)
     assert scale.is_short(1.5, 0.0)
@@ -276,7 +276,7 @@ def test_a_runner_is_added_when_jobs_wait_and_at_most_one_a_second() -> None:
 
 
 def test_a_runner_without_work_for_half_a_minute_is_retired_one_by_one() -> None:
-    scale = Autoscale(1, 3)
+    scale = Autoscale(1, 3, 30.0)
     busy = {1: 1, 2: 0, 3: 0}
     assert scale.superfluous(busy, 0.0) is None
     assert scale.superfluous(busy, 29.0) is None

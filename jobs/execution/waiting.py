@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
 
-from jobs import conf
+from jobs import conf, lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobFailed, WaitRefused
 from jobs.models import Job, State
 from jobs.outcomes import EXPIRED
@@ -23,8 +22,6 @@ from .context import in_job
 # Short at first, since most jobs that are waited for are short; then a fifth of a second,
 # which costs the database next to nothing.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.2
-# While the database is away.
-_LONGEST_AWAY = 5.0
 
 logger = logging.getLogger("jobs")
 
@@ -74,10 +71,7 @@ class _Looks:
     @property
     def extra(self) -> float:
         """Seconds to wait beyond the usual pause."""
-        if not self._failures:
-            return 0.0
-        longest: float = min(_LONGEST_AWAY, 0.05 * 2.0 ** min(self._failures, 8))
-        return longest * random.random()  # noqa: S311
+        return lifecycle.pause_after(self._failures) if self._failures else 0.0
 
 
 def _refuse_the_endless(job: Job[Any]) -> None:

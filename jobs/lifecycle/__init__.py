@@ -7,7 +7,7 @@ that does nothing else (see `connection`), and each is one statement, fenced by 
 
 from .cancel import cancel
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
-from .connection import connect, is_gone, is_refused
+from .connection import connect, is_gone, is_refused, pause_after
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
@@ -44,6 +44,7 @@ __all__ = [
     "look",
     "orphans",
     "pause",
+    "pause_after",
     "record",
     "record_refused",
     "resume",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import psycopg
@@ -65,6 +66,13 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
     connection.adapters.register_loader("uuid", TextLoader)
     connection.adapters.register_loader("jsonb", TextLoader)
     return connection
+
+
+def pause_after(failures: int) -> float:
+    """For how many seconds to wait before trying again, after so many failures in a row: ever
+    longer, to 4.5 at most, and each for another while, so that not all come back at once."""
+    pause: float = min(3.0, 0.05 * 2.0 ** min(failures, 8))
+    return pause * (0.5 + random.random())  # noqa: S311
 
 
 # SQLSTATE classes: bad data, broken constraints, limits of the server.

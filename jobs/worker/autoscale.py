@@ -6,15 +6,17 @@ from collections.abc import Mapping
 
 # All in seconds. A due job that has waited for so long wants another runner…
 _WAITED = 1.0
-# …at most one in so long; a runner that had nothing to do for so long is not needed.
+# …at most one in so long.
 _PAUSE = 1.0
-_IDLE = 30.0
 
 
 class Autoscale:
-    def __init__(self, least: int, most: int) -> None:
+    """`retire_after`: a runner that had nothing to do for so many seconds is not needed."""
+
+    def __init__(self, least: int, most: int, retire_after: float) -> None:
         self._least = least
         self._most = most
+        self._retire_after = retire_after
         self._idle_since: dict[int, float] = {}
         self._added_at = float("-inf")
 
@@ -36,7 +38,7 @@ class Autoscale:
         }
         if len(in_hand) <= self._least:
             return None
-        idle = [one for one, since in self._idle_since.items() if now - since >= _IDLE]
+        idle = [one for one, since in self._idle_since.items() if now - since >= self._retire_after]
         if not idle:
             return None
         # The next one after as long again.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +33,7 @@ from .recorder import Recorder
 from .recycling import Recycling
 from .rest import Rest
 from .slots import ThreadSlots
+from .stuck import Stuck
 
 logger = logging.getLogger("jobs")
 Connection = psycopg.Connection[Any]
@@ -42,8 +42,6 @@ Connection = psycopg.Connection[Any]
 EXIT_ORPHANED = 75
 # All in seconds. While jobs stand in line, outcomes gather so long for one statement.
 _GATHER = 0.005
-# A loop that does not answer for so long is told of.
-_HUNG_LOOP = 5.0
 # So often it asks whether running jobs are to be cancelled.
 _ASK = 1.0
 
@@ -79,13 +77,13 @@ class Dispatcher:
         self.recorder = Recorder(slots, coroutines, board, self.demand)
         self._claimer = Claimer(options, identity, slots, coroutines, self.demand, self.recorder)
         self._rest = Rest(self._settings.poll_interval.total_seconds())
+        self._stuck = Stuck(identity.name, slots, coroutines, board, self._settings.stuck_after)
         self._asked_at = self._swept_at = time.monotonic()
         # When jobs came or were recorded last.
         self._moved_at = 0.0
         # When an orphaned runner ends, finished or not.
         self._end_by: float | None = None
         self._is_stopping = False
-        self._loop_hangs = False
         # While it slept, somebody has enqueued a job.
         self._is_rung = False
         # It ends to let a new runner take its place.
@@ -311,27 +309,11 @@ class Dispatcher:
             self._asked_at = now
             for job_id in lifecycle.cancel_requests(connection, claims):
                 self._cancel(job_id)
-            self._tell_of_a_hung_loop(now)
+            self._stuck.look(now)
         if now - self._swept_at > self._settings.heartbeat_interval.total_seconds():
             self._swept_at = now
             self.sweep()
         self._hold(self._in_line)
-
-    def _tell_of_a_hung_loop(self, now: float) -> None:
-        silent = self._coroutines.silent_for(now)
-        blocking = self._coroutines.who_blocks() if silent > _ASK else None
-        if blocking is not None and blocking.place and not blocking.is_over:
-            # Nobody there can be interrupted, and it is to blame if it has to end itself.
-            self._board.reached(blocking.place)
-        if silent > _HUNG_LOOP and not self._loop_hangs:
-            logger.warning(
-                "runner %s: its event loop has not answered for %.0f s, because a coroutine "
-                "does not give way; it is here:\n%s",
-                self._identity.name,
-                silent,
-                self._coroutines.stack(),
-            )
-        self._loop_hangs = silent > _HUNG_LOOP
 
     def _shorten_line(self, now: float) -> None:
         """Give back what has stood for too long behind others: somebody else may be idle."""
@@ -400,11 +382,13 @@ class Dispatcher:
     def mend(self, error: Exception, failures: int) -> float:
         """After an error: a new connection where it is needed, ever more patiently."""
         if failures == 1 or failures % 20 == 0:
-            logger.warning("runner %s: %s", self._identity.name, str(error).strip())
+            is_database = isinstance(error, psycopg.Error)
+            told = str(error).strip()
+            logger.warning("runner %s: %s", self._identity.name, told, exc_info=not is_database)
         gone = isinstance(error, psycopg.Error) and lifecycle.is_gone(error)
         if gone or any(one.closed for one in self._connections):
             self._disconnect()
-        return min(5.0, 0.05 * 2.0 ** min(failures, 8)) * (0.5 + random.random())  # noqa: S311
+        return lifecycle.pause_after(failures)
 
     def leave(self) -> None:
         if self._connection is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import time
 from typing import Any
 
@@ -75,8 +74,7 @@ class Link:
         if self._failures == 1 or self._failures % 20 == 0:
             logger.warning("worker %s: %s", self._name, str(error).strip())
         self.close()
-        pause = min(5.0, 0.05 * 2.0 ** min(self._failures, 8))
-        self._try_at = time.monotonic() + pause * (0.5 + random.random())  # noqa: S311
+        self._try_at = time.monotonic() + lifecycle.pause_after(self._failures)
 
     @property
     def connections(self) -> list[Connection]:

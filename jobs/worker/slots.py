@@ -11,8 +11,10 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -99,6 +101,10 @@ class Slot:
             else:
                 _raise_in(self._thread, type(exception))
         context.sent = True
+
+    def stack(self) -> str:
+        frame = sys._current_frames().get(self._thread)
+        return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """The main thread's handler: by now another job may run, or none."""
@@ -201,6 +207,14 @@ class ThreadSlots:
         self._closed = True
         for _ in self.slots:
             self._wake.put(None)
+
+    def running(self) -> list[Claimed]:
+        jobs = [slot.job for slot in self.slots]
+        return [job for job in jobs if job is not None and job.started_at]
+
+    def where(self, job: Claimed) -> str:
+        """The stack of the thread that runs it."""
+        return "".join(slot.stack() for slot in self.slots if slot.job is job)
 
     def interrupt(self, job_id: str, exception: BaseException) -> Claimed | None:
         """Returns the job, if it runs here."""

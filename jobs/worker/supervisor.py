@@ -64,7 +64,10 @@ class Supervisor:
         self._family = Family(options, serve_beat, lambda: self._link.connections)
         self._rescuer = Rescuer(console, self._family.wake)
         self._watchdog = Watchdog()
-        self._autoscale = Autoscale(*options.autoscale) if options.autoscale else None
+        self._autoscale = None
+        if options.autoscale is not None:
+            retire_after = self._settings.retire_after.total_seconds()
+            self._autoscale = Autoscale(*options.autoscale, retire_after)
         self._files = reload.Files() if options.reload else None
         # Files that have changed, and may not compile yet.
         self._changed: set[Path] = set()

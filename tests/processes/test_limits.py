@@ -17,7 +17,7 @@ from tests.eventually import eventually
 from tests.workers import WorkerProcess
 
 Start = Callable[..., WorkerProcess]
-GRACE = {"JOBS_TEST_GRACE": "0.5"}
+GRACE = {"JOBS_TEST_INTERRUPT_GRACE": "0.5"}
 SOON = timedelta(seconds=0.3)
 
 
@@ -95,7 +95,7 @@ def test_a_running_job_that_heeds_no_cancellation_is_killed(
 
 
 def test_an_interrupted_task_has_its_grace_to_clean_up(start_worker: Start, tmp_path: Path) -> None:
-    start_worker("--processes", "1", JOBS_TEST_GRACE="5")
+    start_worker("--processes", "1", JOBS_TEST_INTERRUPT_GRACE="5")
     clean = tmp_path / "clean"
     job = ended(tasks.cleans_up.using(timeout=SOON).enqueue(str(clean), 0.5))
 
@@ -108,7 +108,7 @@ def test_a_worker_that_slept_gives_interrupted_tasks_their_grace(
     start_worker: Start, tmp_path: Path
 ) -> None:
     """As when a laptop is closed: nobody is killed for the time that nobody had."""
-    worker = start_worker("--processes", "1", JOBS_TEST_GRACE="1").until_ready()
+    worker = start_worker("--processes", "1", JOBS_TEST_INTERRUPT_GRACE="1").until_ready()
     clean = tmp_path / "clean"
     job = tasks.cleans_up.using(timeout=timedelta(seconds=1)).enqueue(str(clean), 0.5)
     eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
@@ -125,6 +125,24 @@ def test_a_worker_that_slept_gives_interrupted_tasks_their_grace(
     assert clean.exists()
     assert worker.runners() == family[1:]
     assert Worker.objects.exists()
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_job_that_never_ends_and_has_no_limit_is_told_of_with_where_it_is(
+    start_worker: Start, threads: str
+) -> None:
+    worker = start_worker("--processes", "1", "--threads", threads, JOBS_TEST_STUCK_AFTER="1")
+    jobs = [enqueue(tasks.nap, 5), enqueue(tasks.async_nap, 5)]
+    for job in jobs:
+        eventually(lambda job=job: f"job {job.pk} has run for" in worker.output)
+
+    for job in jobs:
+        job.wait(timeout=15)
+        # Once, however long it goes on.
+        assert worker.output.count(f"job {job.pk} has run for") == 1
+    assert "in nap\n" in worker.output
+    assert "in async_nap\n" in worker.output
+    assert "in sleep\n" in worker.output
 
 
 def test_a_limited_job_beside_one_that_blocks_the_loop_is_not_to_blame(
@@ -147,7 +165,7 @@ def test_a_limited_job_beside_one_that_blocks_the_loop_is_not_to_blame(
 def test_slow_statements_of_the_supervisor_put_off_no_limit(
     start_worker: Start, tmp_path: Path
 ) -> None:
-    settings = {"JOBS_TEST_GRACE": "3", "JOBS_TEST_HEARTBEAT": "1"}
+    settings = {"JOBS_TEST_INTERRUPT_GRACE": "3", "JOBS_TEST_HEARTBEAT": "1"}
     worker = start_worker("--processes", "1", **settings).until_ready()
     runners = worker.runners()
     job = enqueue(tasks.swallows_its_interruption, str(tmp_path / "started"))

@@ -92,7 +92,7 @@ def test_an_error_ends_its_transaction_and_the_connection_goes_on(
 
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_workers_do_all_they_do_elsewhere(start_worker: Start, port: int, processes: str) -> None:
-    environment = {"JOBS_TEST_PGBOUNCER": str(port), "JOBS_TEST_POLL": "0.1"}
+    environment = {"JOBS_TEST_PGBOUNCER": str(port), "JOBS_TEST_POLL_INTERVAL": "0.1"}
     many = enqueue_many(tasks.add, [(i,) for i in range(2000)])
     retried = enqueue(tasks.flaky, 3)
     failed = enqueue(tasks.boom, "told")

@@ -258,7 +258,7 @@ def test_every_process_survives_the_loss_of_its_connections(start_worker: Start)
 def test_a_sleeping_worker_is_woken_and_does_not_wait_for_its_next_look(
     start_worker: Start,
 ) -> None:
-    start_worker("--processes", "1", JOBS_TEST_POLL="3600").until_ready()
+    start_worker("--processes", "1", JOBS_TEST_POLL_INTERVAL="3600").until_ready()
 
     def asleep() -> bool:
         # So long that the pauses, which double from 5 ms on, are of 5 s: the next look is at
@@ -325,7 +325,7 @@ def test_what_stands_behind_a_runner_that_cannot_move_is_run_by_others_once(
     if how == "is stopped":
         os.kill(runner, signal.SIGSTOP)
 
-    start_worker("--processes", "1", JOBS_TEST_POLL="0.1").until_ready()
+    start_worker("--processes", "1", JOBS_TEST_POLL_INTERVAL="0.1").until_ready()
 
     eventually(lambda: finished() == 2100, within=5)
     long.refresh()
