@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick soak chaos clean
+.PHONY: help demo test check serve bench bench-quick soak chaos beats zones clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
 
 chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+zones: $(READY) ## Cron lines in every time zone around every clock change, beside an oracle
+	@$(BIN)/python -m tests.oracle
 
 clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -17,3 +20,22 @@ class JobsConfig(AppConfig):
         from . import checks  # noqa: F401  (registers them)
 
         autodiscover_modules("tasks")
+        post_migrate.connect(_declare_schedules, sender=self, dispatch_uid="jobs.schedules")
+
+
+def _declare_schedules(*, using: str, apps: Any = None, **_: Any) -> None:
+    """Bring the schedules' rows in step with what is declared, once their table is as new as
+    this code."""
+    from . import conf
+    from .beat import synchronise
+    from .models import Schedule
+
+    # A flush, too, sends the signal: without apps.
+    if apps is None or using != conf.settings().database or conf.check():
+        return
+    try:
+        migrated = apps.get_model("jobs", "Schedule")
+    except LookupError:
+        return
+    if {field.name for field in Schedule._meta.fields} <= {f.name for f in migrated._meta.fields}:
+        synchronise()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +394,8 @@ def crashes() -> None:
 @task(max_losses=0)
 def aborts() -> None:
     os.abort()
+
+
+@task(takes_context=True)
+def told_its_tick(context: Context, tick: datetime) -> list[datetime | None]:
+    return [tick, context.tick]

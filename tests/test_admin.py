@@ -179,8 +179,9 @@ def test_workers_and_schedules_are_shown(superuser: Client) -> None:
         excluded_queues=[], processes=2, threads=1, coroutines=100, runners=[], idle=[],
     )  # fmt: skip
     Schedule.objects.create(
-        name="nightly", source="code", task="t", kind="cron", line="0 3 * * *", problem="bad"
+        name="nightly", source="code", task="t", kind="cron", line="0 3 * * *"
     )
+    Schedule.objects.update(problem="bad")
     Schedule.objects.create(
         name="often", source="code", task="t", kind="interval", interval=timedelta(minutes=5),
         anchor="2026-01-01T00:00Z",

@@ -1,158 +1,118 @@
 """Schedules: kept in step with their declarations, each tick once, a bad one alone."""
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 import pytest
-from django.db import connection, transaction
+from django.core.management import call_command
+from django.db import connection as django_connection
+from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.test import override_settings
+from django.utils import timezone
 
-from jobs import Job, beat, cron
+from jobs import Job, beat, cron, lifecycle
+from jobs.errors import InvalidCall, InvalidTask
 from jobs.models import Schedule
 from tests.eventually import eventually
 from tests.workers import WorkerProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+Declare = Callable[..., None]
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
 
 @pytest.fixture
-def declare() -> Iterator[Callable[..., None]]:
-    """Declare schedules of tests.tasks.add in JOBS, and synchronise."""
+def step(connect: Callable[[], psycopg.Connection[Any]]) -> Callable[[], float | None]:
+    """One step of a beat of this test's own."""
+    made = beat.Beat(connect())
+    return made.step
+
+
+@pytest.fixture
+def declare(step: Callable[[], float | None]) -> Iterator[Declare]:
+    """Declare schedules of tests.tasks.add in JOBS, and let a beat plan them."""
     overrides = []
 
-    def declare(**schedules: Any) -> None:
+    def declare(_task: str = "tests.tasks.add", /, **schedules: Any) -> None:
         said = {
-            name: {"task": "tests.tasks.add", "schedule": rule, "args": [1]}
+            name: rule if isinstance(rule, dict) else {"schedule": rule, "args": [1]}
             for name, rule in schedules.items()
         }
+        said = {name: {"task": _task} | entry for name, entry in said.items()}
         overrides.append(override_settings(JOBS={"SCHEDULES": said}))
         overrides[-1].enable()
         beat.synchronise()
+        step()
 
     yield declare
     for override in reversed(overrides):
         override.disable()
 
 
-def make_due(name: str, *, ago: timedelta = timedelta(seconds=1)) -> datetime:
+def row(name: str = "it") -> Schedule:
+    return Schedule.objects.get(name=name)
+
+
+def make_due(name: str = "it", *, ago: timedelta = SECOND) -> datetime:
     """Let a tick of the schedule be due since `ago`; returns the tick."""
-    Schedule.objects.filter(name=name).update(next_run_at=Now() - ago, created_at=Now() - 2 * ago)
-    due = Schedule.objects.get(name=name).next_run_at
-    assert due is not None
+    due = timezone.now() - ago
+    Schedule.objects.filter(name=name).update(next_run_at=due, created_at=due - ago)
     return due
 
 
-def test_what_is_declared_becomes_a_row_with_its_next_tick(declare: Callable[..., None]) -> None:
+def ticks() -> list[datetime]:
+    return [tick for job in Job.objects.order_by("id") if (tick := job.tick)]
+
+
+# What is declared.
+
+
+def test_what_is_declared_becomes_a_row_with_its_next_tick(declare: Declare) -> None:
     declare(nightly="0 3 * * *", often=timedelta(seconds=90))
 
-    nightly, often = Schedule.objects.get(name="nightly"), Schedule.objects.get(name="often")
+    nightly, often = row("nightly"), row("often")
     assert (nightly.kind, nightly.line, nightly.source) == ("cron", "0 3 * * *", "settings")
     assert nightly.next_run_at is not None
     assert (nightly.next_run_at.hour, nightly.next_run_at.minute) == (3, 0)
     assert (often.kind, often.interval) == ("interval", timedelta(seconds=90))
+    assert often.stale_since is None
 
 
-def test_a_tick_is_enqueued_once_with_its_arguments(declare: Callable[..., None]) -> None:
-    declare(nightly="* * * * *")
-    due = make_due("nightly")
+def test_every_option_that_is_declared_stands_in_the_row(declare: Declare) -> None:
+    moment = datetime(2030, 1, 1, tzinfo=UTC)
+    options = {
+        "queue_name": "slow", "priority": 7, "run_after": SECOND, "max_attempts": 5,
+        "max_losses": 0, "timeout": MINUTE, "expires_after": HOUR, "metadata": {"by": "beat"},
+        "starts_at": moment, "ends_at": moment + HOUR, "catch_up": "all", "catch_up_limit": 9,
+        "grace": HOUR, "overlap": "skip", "jitter": MINUTE, "max_runs": 3, "description": "why",
+    }  # fmt: skip
+    declare(it={"schedule": "0 3 * * *", "args": [1]} | options)
 
-    beat.step()
-    beat.step()
-
-    job = Job.objects.get()
-    row = Schedule.objects.get()
-    assert (job.task, job.args, job.tick, job.schedule_id) == ("tests.tasks.add", [1], due, row.pk)
-    assert (row.last_tick, row.last_job_id, row.problem) == (due, job.pk, "")
-    assert row.next_run_at is not None
-    assert row.next_run_at > due
-
-
-def test_after_a_rest_one_job_stands_for_all_missed_ticks(declare: Callable[..., None]) -> None:
-    declare(often=timedelta(seconds=10))
-    make_due("often", ago=timedelta(hours=3))
-
-    beat.step()
-
-    job = Job.objects.get()
-    assert job.tick is not None
-    assert datetime.now(UTC) - job.tick < timedelta(seconds=15)
+    found = row()
+    assert {name: getattr(found, name) for name in options} == options
+    assert found.next_run_at is None
 
 
-def test_a_clock_that_is_set_back_fires_nothing_twice(declare: Callable[..., None]) -> None:
-    declare(often=timedelta(hours=1))
-    make_due("often")
-    beat.step()
-    last = Schedule.objects.get().last_tick
+def test_a_migration_brings_what_code_declares(settings: Any) -> None:
+    said = {"task": "tests.tasks.noop", "schedule": "0 3 * * *"}
+    settings.JOBS = {**settings.JOBS, "SCHEDULES": {"it": said}}
 
-    Schedule.objects.update(next_run_at=last)
-    beat.step()
+    call_command("migrate", verbosity=0)
 
-    assert Job.objects.count() == 1
-    assert Schedule.objects.get().next_run_at is not None
+    assert row().line == "0 3 * * *"
 
 
-def test_two_beats_never_share_a_tick(declare: Callable[..., None]) -> None:
-    declare(**{f"s{i}": timedelta(hours=1) for i in range(30)})
-    for i in range(30):
-        make_due(f"s{i}")
-
-    def work() -> None:
-        beat.step()
-        connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    beat.step()
-
-    assert Job.objects.count() == 30
-    assert Job.objects.values("schedule_id").distinct().count() == 30
-
-
-def test_a_beat_passes_over_what_another_is_serving(declare: Callable[..., None]) -> None:
-    declare(often=timedelta(hours=1))
-    make_due("often")
-    served = threading.Event()
-
-    def other() -> None:
-        # It looks again in a tenth of a second, and does not spin.
-        waits.append(beat.step())
-        served.set()
-        connection.close()
-
-    waits: list[float] = []
-    with transaction.atomic():
-        Schedule.objects.select_for_update().get()
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert served.wait(5)
-        assert not Job.objects.exists()
-    thread.join()
-    assert waits == [0.1]
-
-
-def test_a_tick_that_is_due_survives_an_edit_of_its_arguments(
-    declare: Callable[..., None],
-) -> None:
-    declare(nightly="0 3 * * *")
-    due = make_due("nightly")
-    Schedule.objects.update(arguments={"args": [99], "kwargs": {}})
-
-    beat.synchronise()
-    beat.step()
-
-    job = Job.objects.get()
-    assert (job.tick, job.args) == (due, [1])
-
-
-def test_a_declaration_that_is_wrong_stops_no_other(declare: Callable[..., None]) -> None:
+def test_a_declaration_that_is_wrong_stops_no_other(declare: Declare) -> None:
     declare(good="0 3 * * *")
     said = {
         "bad": {"task": "tests.tasks.vanished", "schedule": "0 3 * * *"},
@@ -164,80 +124,539 @@ def test_a_declaration_that_is_wrong_stops_no_other(declare: Callable[..., None]
     assert Schedule.objects.get().line == "0 4 * * *"
 
 
-def test_a_bad_schedule_is_shown_as_bad_and_stops_no_other(declare: Callable[..., None]) -> None:
-    declare(bad=timedelta(hours=1), good=timedelta(hours=1))
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"schedule": "0 3 30 2 *"}, "names no date"),
+        ({"schedule": cron.Cron("0 3 * * *"), "args": [1], "kwargs": {"c": 1}}, "unexpected"),
+        ({"schedule": "0 3 * * *"}, "missing a required argument"),
+        ({"schedule": "0 3 * * *", "args": [1], "overlap": "no"}, "overlap"),
+        ({"schedule": "0 3 * * *", "args": [1], "priority": 1000}, "priority"),
+        ({"schedule": "0 3 * * *", "args": [1], "queue": "mail"}, "no option 'queue'"),
+        ({"schedule": "0 3 * * *", "args": [1], "tick_argument": "c"}, "unexpected keyword"),
+        ({"args": [1]}, "needs 'task' and 'schedule'"),
+    ],
+)
+def test_a_check_names_what_is_wrong_with_a_declaration(
+    entry: dict[str, Any], words: str, settings: Any
+) -> None:
+    from jobs.checks import check_settings
+
+    said = {"it": {"task": "tests.tasks.add"} | entry}
+    settings.JOBS = {**settings.JOBS, "SCHEDULES": said}
+
+    [error] = [found for found in check_settings(None) if found.id == "jobs.E007"]
+    assert "'it'" in error.msg
+    assert words in error.msg
+
+
+def test_an_edit_moves_the_next_tick_and_keeps_the_operators_switch(declare: Declare) -> None:
+    declare(it="0 3 * * *")
+    Schedule.objects.update(enabled=False)
+    declare(it="30 4 * * *")
+
+    assert (row().line, row().enabled, row().next_run_at) == ("30 4 * * *", False, None)
+    Schedule.objects.update(enabled=True)
+    declare(it="30 4 * * *")
+    due = row().next_run_at
+    assert due is not None
+    assert due.minute == 30
+
+
+def test_what_is_declared_no_more_is_retired_and_comes_back(declare: Declare) -> None:
+    Schedule.objects.create(name="mine", task="tests.tasks.noop", kind="cron", line="0 3 * * *")
+    declare(it="0 3 * * *")
+    declare()
+    retired = row()
+    declare(it="0 3 * * *")
+    back = row()
+
+    assert (retired.retired_at is None, retired.next_run_at) == (False, None)
+    assert back.retired_at is None
+    assert back.next_run_at is not None
+    # What was made by hand is nobody's to retire.
+    assert row("mine").next_run_at is not None
+
+
+def test_a_tick_that_is_due_survives_an_edit_of_its_arguments(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it="0 3 * * *")
+    due = make_due()
+    Schedule.objects.update(arguments={"args": [99], "kwargs": {}})
+
+    beat.synchronise()
+    step()
+
+    job = Job.objects.get()
+    assert (job.tick, job.args) == (due, [1])
+
+
+# Rows that are changed behind everybody's back.
+
+
+def test_a_row_is_planned_however_it_was_made_or_changed(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    with django_connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO jobs_schedule (name, task, kind, line) "
+            "VALUES ('it', 'tests.tasks.noop', 'cron', '0 3 * * *')"
+        )
+    step()
+    made = row()
+    Schedule.objects.update(line="0 4 * * *")
+    changed = row()
+    step()
+
+    assert made.source == "hand"
+    assert made.next_run_at is not None
+    assert made.next_run_at.hour == 3
+    assert (changed.next_run_at, changed.stale_since is None) == (None, False)
+    planned = row().next_run_at
+    assert planned is not None
+    assert planned.hour == 4
+
+
+def test_what_falls_due_between_a_change_and_its_planning_is_not_missed(
+    step: Callable[[], float | None],
+) -> None:
+    Schedule.objects.create(name="it", task="tests.tasks.noop", kind="cron", line="* * * * *")
+    # As if no beat had run for the last hour.
+    Schedule.objects.update(stale_since=Now() - HOUR)
+
+    step()
+    step()
+
+    assert Job.objects.count() == 1
+
+
+def test_who_is_switched_off_catches_up_with_nothing(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=HOUR)
+    make_due(ago=3 * HOUR)
+    Schedule.objects.update(enabled=False)
+    step()
+    Schedule.objects.update(enabled=True)
+    step()
+
+    assert not Job.objects.exists()
+    due = row().next_run_at
+    assert due is not None
+    assert due > timezone.now()
+
+
+# Ticks.
+
+
+def test_a_tick_is_enqueued_once_with_its_arguments(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it="* * * * *")
+    due = make_due()
+
+    step()
+    step()
+
+    job, found = Job.objects.get(), row()
+    assert (job.task, job.args, job.tick) == ("tests.tasks.add", [1], due)
+    assert job.schedule_id == found.pk
+    assert (found.last_tick, found.last_job_id, found.problem) == (due, job.pk, "")
+    assert found.runs == 1
+    assert found.next_run_at is not None
+    assert found.next_run_at > due
+
+
+def test_its_jobs_have_the_options_of_the_schedule(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    options = {
+        "queue_name": "slow", "priority": 7, "run_after": HOUR, "max_attempts": 5,
+        "max_losses": 0, "timeout": MINUTE, "expires_after": HOUR, "metadata": {"by": "beat"},
+    }  # fmt: skip
+    declare(it={"schedule": "* * * * *", "args": [1]} | options)
+    make_due()
+
+    step()
+
+    job = Job.objects.get()
+    kept = {name: getattr(job, name, None) for name in options if hasattr(job, name)}
+    assert kept == {k: v for k, v in options.items() if k not in ("run_after", "expires_after")}
+    assert job.run_at - job.enqueued_at == HOUR
+    assert job.expires_at == job.run_at + HOUR
+
+
+def test_after_a_rest_one_job_stands_for_all_missed_ticks(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=timedelta(seconds=10))
+    make_due(ago=3 * HOUR)
+
+    step()
+
+    [tick] = ticks()
+    assert timezone.now() - tick < timedelta(seconds=15)
+
+
+def test_a_schedule_may_want_each_missed_tick_or_none(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    each = {"schedule": HOUR, "args": [1], "catch_up": "all", "catch_up_limit": 3}
+    declare(each=each, none={"schedule": HOUR, "args": [1], "catch_up": "none"})
+    make_due("each", ago=10 * HOUR)
+    make_due("none", ago=10 * HOUR)
+
+    step()
+
+    assert {job.schedule_id for job in Job.objects.all()} == {row("each").pk}
+    assert [later - earlier for earlier, later in pairwise(ticks())] == [HOUR, HOUR]
+    assert row("each").runs == 3
+    none = row("none")
+    assert (none.runs, none.skips, none.skipped_because) == (0, 1, "late")
+    assert none.skipped_tick is not None
+
+
+def test_while_the_last_run_lives_the_next_is_skipped(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it={"schedule": HOUR, "args": [1], "overlap": "skip"})
+    make_due(ago=2 * HOUR)
+    step()
+    due = make_due()
+    step()
+    skipped = row()
+    Job.objects.get().cancel()
+    make_due()
+    step()
+
+    assert Job.objects.count() == 2
+    assert (skipped.skips, skipped.skipped_because) == (1, "overlap")
+    assert skipped.last_tick == skipped.skipped_tick == due
+    assert row().runs == 2
+
+
+def test_or_the_last_run_gives_way_to_the_next(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it={"schedule": HOUR, "args": [1], "overlap": "cancel"})
+    make_due(ago=2 * HOUR)
+    step()
+    make_due()
+    step()
+
+    old, new = Job.objects.order_by("id")
+    assert (old.state, new.state) == ("cancelled", "queued")
+    assert "next run" in (old.cancelled_because or "")
+
+
+def test_a_schedule_ends_after_so_many_runs(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it={"schedule": HOUR, "args": [1], "max_runs": 2, "catch_up": "all"})
+    make_due(ago=10 * HOUR)
+
+    step()
+
+    assert (Job.objects.count(), row().runs, row().next_run_at) == (2, 2, None)
+
+
+def test_a_jitter_puts_a_run_off_and_leaves_its_tick(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it={"schedule": MINUTE, "args": [1], "jitter": HOUR, "catch_up": "all"})
+    make_due(ago=20 * MINUTE)
+
+    step()
+
+    jobs = list(Job.objects.all())
+    delays = {job.run_at - job.enqueued_at for job in jobs}
+    assert len(delays) == len(jobs) >= 20
+    assert all(timedelta(0) <= delay <= HOUR for delay in delays)
+    # The first is no minute's: the test has made it due.
+    steps = {later - earlier for earlier, later in pairwise(ticks()[1:])}
+    assert steps == {MINUTE}
+
+
+def test_a_task_may_ask_for_its_tick(
+    declare: Declare, step: Callable[[], float | None], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    declare("tests.tasks.told_its_tick", it={"schedule": HOUR, "tick_argument": "tick"})
+    due = make_due()
+
+    step()
+
+    job = Job.objects.get()
+    assert start_worker("--burst", "--processes", "1").wait() == 0
+    job.refresh()
+    assert job.return_value == [due, due]
+
+
+def test_a_one_off_fires_once(declare: Declare, step: Callable[[], float | None]) -> None:
+    declare(it=cron.at(timezone.now() + HOUR))
+    moment = make_due(ago=5 * SECOND)
+    Schedule.objects.update(anchor=moment)
+    step()
+    Schedule.objects.update(next_run_at=moment)
+
+    step()
+
+    assert ticks() == [moment]
+    assert row().next_run_at is None
+
+
+def test_a_clock_that_is_set_back_fires_nothing_twice(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=HOUR)
+    make_due()
+    step()
+
+    Schedule.objects.update(next_run_at=F("last_tick"))
+    step()
+    # Nor when it is planned anew meanwhile, from a moment before its last tick.
+    Schedule.objects.update(stale_since=F("last_tick") - 3 * HOUR, next_run_at=None)
+    step()
+    step()
+
+    assert Job.objects.count() == 1
+    assert row().next_run_at is not None
+
+
+# Several beats.
+
+
+def test_two_beats_never_share_a_tick(
+    declare: Declare, connect: Callable[[], psycopg.Connection[Any]]
+) -> None:
+    declare(**{f"s{i}": HOUR for i in range(30)})
+    for i in range(30):
+        make_due(f"s{i}")
+    beats = [beat.Beat(connect()) for _ in range(4)]
+
+    threads = [threading.Thread(target=one.step) for one in beats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    beats[0].step()
+
+    assert Job.objects.count() == 30
+    assert Job.objects.values("schedule_id").distinct().count() == 30
+
+
+def test_a_beat_passes_over_what_another_is_serving(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=HOUR)
+    make_due()
+
+    with transaction.atomic():
+        Schedule.objects.select_for_update(no_key=True).get()
+        # It looks again in a tenth of a second, and does not spin.
+        assert step() == 0.1
+        assert not Job.objects.exists()
+    step()
+
+    assert Job.objects.count() == 1
+
+
+def test_a_beat_that_thought_for_too_long_fires_nothing(
+    declare: Declare, connect: Callable[[], psycopg.Connection[Any]]
+) -> None:
+    """Stopped between its look and its move, while others moved on and the row was edited."""
+    declare(it=HOUR)
+    make_due()
+    slow, quick = beat.Beat(connect()), beat.Beat(connect())
+    rows, now = slow._due()
+    moves = [move for one in rows if (move := slow._move(one, now))]
+
+    quick.step()
+    assert lifecycle.fire(slow._connection, moves) == set()
+    assert Job.objects.count() == 1
+
+    make_due()
+    rows, now = slow._due()
+    moves = [move for one in rows if (move := slow._move(one, now))]
+    Schedule.objects.update(arguments={"args": [2], "kwargs": {}})
+    assert lifecycle.fire(slow._connection, moves) == set()
+    quick.step()
+    assert sorted(job.args for job in Job.objects.all()) == [[1], [2]]
+
+
+# What is wrong with one.
+
+
+def test_a_bad_schedule_is_shown_as_bad_and_stops_no_other(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(bad=HOUR, good=HOUR)
     Schedule.objects.filter(name="bad").update(task="tests.tasks.vanished")
     make_due("bad")
     make_due("good")
 
-    beat.step()
+    step()
 
-    bad = Schedule.objects.get(name="bad")
+    bad = row("bad")
     assert "TaskNotFound" in bad.problem
     assert bad.next_run_at is not None
-    assert bad.next_run_at > datetime.now(UTC)
-    assert Job.objects.get().schedule_id == Schedule.objects.get(name="good").pk
+    assert bad.next_run_at > timezone.now()
+    assert Job.objects.get().schedule_id == row("good").pk
 
 
-def test_a_mended_schedule_fires_the_tick_that_it_missed(declare: Callable[..., None]) -> None:
-    declare(often=timedelta(seconds=5))
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"line": "0 3 30 2 *"}, "names no date"),
+        ({"line": "not a line"}, "fields"),
+        ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
+        ({"kind": "solar", "event": "x", "latitude": 1, "longitude": 1}, "the sun does no"),
+    ],
+)
+def test_a_rule_that_became_bad_is_shown_as_bad(
+    declare: Declare, step: Callable[[], float | None], change: dict[str, Any], words: str
+) -> None:
+    declare(bad="0 3 * * *", good=HOUR)
+    Schedule.objects.filter(name="bad").update(**change)
+    make_due("good")
+
+    step()
+
+    assert words in row("bad").problem
+    assert Job.objects.count() == 1
+    Schedule.objects.filter(name="bad").update(kind="cron", line="0 4 * * *", timezone="")
+    step()
+    assert row("bad").problem == ""
+
+
+def test_what_postgresql_refuses_does_not_sink_its_batch(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(bad=HOUR, good=HOUR)
+    # Later than its calendar goes.
+    Schedule.objects.filter(name="bad").update(run_after=timedelta(days=300_000 * 365))
+    make_due("bad")
+    make_due("good")
+
+    step()
+
+    assert row("bad").problem != ""
+    assert Job.objects.get().schedule_id == row("good").pk
+
+
+def test_a_mended_schedule_fires_the_tick_that_it_missed(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=timedelta(seconds=5))
     Schedule.objects.update(task="tests.tasks.vanished")
-    make_due("often", ago=timedelta(minutes=1))
-    beat.step()
+    make_due(ago=MINUTE)
+    step()
     Schedule.objects.update(task="tests.tasks.add", next_run_at=Now())
 
-    beat.step()
+    step()
 
-    row = Schedule.objects.get()
-    assert row.problem == ""
-    assert Job.objects.get().tick == row.last_tick
+    assert row().problem == ""
+    assert ticks() == [row().last_tick]
 
 
-def test_an_edit_moves_the_next_tick_and_keeps_the_operators_switch(
-    declare: Callable[..., None],
+# Run now.
+
+
+def test_run_now_makes_a_job_that_has_no_tick(declare: Declare) -> None:
+    declare(it={"schedule": HOUR, "args": [1], "queue_name": "slow", "jitter": HOUR})
+
+    job = beat.run_now(row())
+
+    assert (job.args, job.tick, job.queue_name) == ([1], None, "slow")
+    assert job.run_at == job.enqueued_at
+    assert (row().last_job_id, row().runs, row().last_tick) == (job.pk, 0, None)
+
+
+def test_run_now_tells_the_moment_for_the_tick(declare: Declare) -> None:
+    declare("tests.tasks.told_its_tick", it={"schedule": HOUR, "tick_argument": "tick"})
+
+    job = beat.run_now(row())
+
+    assert set(job.kwargs) == {"tick"}
+
+
+def test_run_now_says_why_it_cannot(declare: Declare) -> None:
+    declare(it=HOUR)
+    Schedule.objects.update(arguments={"args": [1, 2, 3], "kwargs": {}})
+    with pytest.raises(InvalidCall):
+        beat.run_now(row())
+    Schedule.objects.update(arguments={"args": [1], "kwargs": {}}, priority=1000)
+    with pytest.raises(InvalidTask, match="priority"):
+        beat.run_now(row())
+
+
+# Sleep.
+
+
+def test_a_step_tells_how_long_there_is_nothing_to_do(
+    declare: Declare, step: Callable[[], float | None]
 ) -> None:
-    declare(nightly="0 3 * * *")
-    Schedule.objects.update(enabled=False)
-    declare(nightly="30 4 * * *")
-
-    row = Schedule.objects.get()
-    assert row.line == "30 4 * * *"
-    assert row.next_run_at is not None
-    assert row.next_run_at.minute == 30
-    assert not row.enabled
-
-
-def test_what_is_declared_no_more_is_retired_and_comes_back(declare: Callable[..., None]) -> None:
-    declare(nightly="0 3 * * *")
-    declare()
-    retired = Schedule.objects.get()
-    declare(nightly="0 3 * * *")
-    back = Schedule.objects.get()
-
-    assert retired.retired_at is not None
-    assert retired.next_run_at is None
-    assert back.retired_at is None
-    assert back.next_run_at is not None
-
-
-def test_a_one_off_fires_once(declare: Callable[..., None]) -> None:
-    declare(once=cron.at(datetime.now(UTC) + timedelta(hours=1)))
-    moment = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
-    Schedule.objects.update(anchor=moment, next_run_at=moment)
-
-    beat.step()
-
-    assert Job.objects.get().tick == moment
-    assert Schedule.objects.get().next_run_at is None
-
-
-def test_a_step_tells_how_long_there_is_nothing_to_do(declare: Callable[..., None]) -> None:
-    declare(nightly="0 3 * * *")
+    assert step() is None
+    declare(it="0 3 * * *")
     Schedule.objects.update(next_run_at=Now() + timedelta(milliseconds=300))
+    soon = step()
+    Schedule.objects.update(next_run_at=Now() + 3 * HOUR)
+    later = step()
 
-    assert 0 < beat.step() <= 0.3
-    Schedule.objects.update(next_run_at=Now() + timedelta(hours=3))
-    assert beat.step() == 1.0
+    assert soon is not None
+    assert 0 < soon <= 0.3
+    assert later is not None
+    assert 3599 < later / 3 <= 3600
+
+
+def test_a_beat_wakes_when_a_schedule_is_made_or_changed(
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    start_worker(command="runbeat")
+    eventually(_a_beat_listens)
+    began = time.monotonic()
+    Schedule.objects.create(
+        name="it", task="tests.tasks.noop", kind="at", anchor=timezone.now() + SECOND
+    )
+
+    eventually(lambda: Job.objects.exists())
+    # It would have slept for a minute.
+    assert time.monotonic() - began < 10
+    Schedule.objects.update(anchor=timezone.now() + SECOND)
+    eventually(lambda: Job.objects.count() == 2)
+
+
+def _a_beat_listens() -> bool:
+    with django_connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobs beat' "
+            "AND state = 'idle' AND query NOT LIKE 'LISTEN%%' AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_a_beat_that_was_stopped_catches_up_as_its_schedules_say(
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    for name in ("latest", "all"):
+        Schedule.objects.create(
+            name=name, task="tests.tasks.noop", kind="interval", interval=SECOND,
+            anchor=datetime(2026, 1, 1, tzinfo=UTC), catch_up=name,
+        )  # fmt: skip
+    process = start_worker(command="runbeat")
+    eventually(lambda: row("all").runs > 0 and row("latest").runs > 0)
+    os.kill(process.pid, signal.SIGSTOP)
+    before = {name: row(name).runs for name in ("latest", "all")}
+    stopped_at = row("all").last_tick
+    assert stopped_at is not None
+    eventually(lambda: timezone.now() - stopped_at > 4 * SECOND)
+    os.kill(process.pid, signal.SIGCONT)
+    eventually(lambda: row("all").runs >= before["all"] + 4)
+    assert process.stop() == 0
+
+    of_all = sorted(job.tick for job in Job.objects.filter(schedule_id=row("all").pk))  # type: ignore[type-var]
+    assert {later - earlier for earlier, later in pairwise(of_all)} == {SECOND}  # type: ignore[operator]
+    assert row("latest").runs < row("all").runs
 
 
 def test_a_real_beat_and_a_worker_with_a_beat_fire_each_second_once(
@@ -253,6 +672,5 @@ def test_a_real_beat_and_a_worker_with_a_beat_fire_each_second_once(
     for process in beats:
         process.signal(signal.SIGTERM)
     assert [process.wait() for process in beats] == [0, 0]
-    ticks = sorted(job.tick for job in Job.objects.all() if job.tick)
-    steps = {later - earlier for earlier, later in pairwise(ticks)}
-    assert steps == {timedelta(seconds=1)}
+    steps = {later - earlier for earlier, later in pairwise(sorted(ticks()))}
+    assert steps == {SECOND}

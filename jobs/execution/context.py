@@ -91,6 +91,12 @@ class Context:
         return datetime.fromtimestamp(self._claimed.started_at, UTC)
 
     @property
+    def tick(self) -> datetime | None:
+        """The tick of the schedule that enqueued this job; None: there was none (a query)."""
+        tick: datetime | None = self.job.tick
+        return tick
+
+    @property
     def job(self) -> Job[Any]:
         """The row as it is now (a query)."""
         from jobs.models import Job

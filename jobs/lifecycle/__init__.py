@@ -1,13 +1,15 @@
 """Every legal change of a job's state, one file each. Nothing else writes it.
 
 `insert`, `cancel`, `retry` and `pause` work on Django's connection, in the caller's
-transaction. `claim`, `record` and `rescue` are the worker's: they take a psycopg connection
-that does nothing else (see `connection`), and each is one statement, fenced by the claim.
+transaction. `claim`, `record` and `rescue` are the worker's, and `fire` is the beat's: they take
+a psycopg connection that does nothing else (see `connection`), and each is one statement, fenced
+by the claim, or by the version of the schedule's row.
 """
 
-from .cancel import cancel
+from .cancel import cancel, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
+from .fire import Firing, Move, fire
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
@@ -21,7 +23,9 @@ __all__ = [
     "Claimed",
     "Draft",
     "Ended",
+    "Firing",
     "Lane",
+    "Move",
     "Orphan",
     "Place",
     "Reply",
@@ -30,11 +34,13 @@ __all__ = [
     "Told",
     "cancel",
     "cancel_requests",
+    "cancel_these",
     "claim",
     "claims_of",
     "commit_finish",
     "connect",
     "end_killed",
+    "fire",
     "forget_claims",
     "give_back",
     "glance",

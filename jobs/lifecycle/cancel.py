@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from django.db import transaction
-from django.db.models.functions import Now
+import psycopg
+from django.db import connections
 
-from jobs.models import Job, State
-from jobs.outcomes import CANCELLED
+from jobs.models import Job
+
+from .statements import statement
 
 
 def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
     """Cancel the job, or ask its runner to; False when it had already ended.
 
-    The row is locked first, so a claim comes either before (the job runs, and its runner is
-    told) or not at all. `job` is read anew.
+    In the caller's transaction; `job` is read anew.
     """
-    row = Job.objects.using(job._state.db).filter(pk=job.pk)
-    with transaction.atomic(using=job._state.db):
-        state = row.select_for_update(no_key=True).values_list("state", flat=True).get()
-        who_and_why = {"cancelled_by": by or None, "cancelled_because": because or None}
-        if state in (State.WAITING, State.QUEUED):
-            row.update(
-                state=State.CANCELLED,
-                claimable=False,
-                finished_at=Now(),
-                cancelled_at=Now(),
-                reason=CANCELLED,
-                **who_and_why,
-            )
-        elif state == State.RUNNING:
-            row.update(cancel_requested_at=Now(), **who_and_why)
+    with connections[job._state.db or "default"].cursor() as cursor:
+        cursor.execute(statement("cancel"), _parameters([str(job.pk)], by, because))
+        is_cancelled = cursor.fetchone() is not None
     job.refresh_from_db()
-    return state in (State.WAITING, State.QUEUED, State.RUNNING)
+    return is_cancelled
+
+
+def cancel_these(
+    connection: psycopg.Connection[Any], ids: Collection[str], *, because: str
+) -> None:
+    """The same for several jobs, over a connection of the worker's kind."""
+    connection.execute(statement("cancel"), _parameters(ids, "", because))
+
+
+def _parameters(ids: Collection[str], by: str, because: str) -> dict[str, Any]:
+    return {"ids": list(ids), "by": by or None, "because": because or None}

@@ -81,11 +81,8 @@ def insert_one(
     task: Task[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    *,
-    schedule_id: int | None = None,
-    tick: datetime | None = None,
 ) -> Job[Any]:
-    """Check the call, insert it, and return the job; a beat names its schedule and tick."""
+    """Check the call, insert it, and return the job."""
     # Deferred: models are not ready when tasks are declared.
     from jobs.lifecycle import insert
     from jobs.models import Job, State
@@ -93,17 +90,17 @@ def insert_one(
     task = checked(task)
     arguments = encoded_call(task, args, kwargs)
     settings = conf.settings()
-    draft = _draft(task, schedule_id=schedule_id, tick=tick)
+    common = draft(task)
     id_ = ids.uuid7()
     text = codec.write(
         arguments, max_bytes=settings.max_argument_bytes, what=f"the arguments of {task.name}"
     )
-    made = insert(draft, [id_], [text])
+    made = insert(common, [id_], [text])
     values: dict[str, Any] = {
         "id": id_,
         "task": task.name,
-        "queue_name": draft.queue_name,
-        "priority": draft.priority,
+        "queue_name": common.queue_name,
+        "priority": common.priority,
         "state": State.QUEUED,
         "claimable": True,
         "arguments": arguments,
@@ -111,14 +108,12 @@ def insert_one(
         "enqueued_at": made.enqueued_at,
         "run_at": made.run_at,
         "expires_at": made.expires_at,
-        "timeout": draft.timeout,
+        "timeout": common.timeout,
         "attempt": 0,
         "failures": 0,
-        "max_attempts": draft.max_attempts,
+        "max_attempts": common.max_attempts,
         "losses": 0,
-        "max_losses": draft.max_losses,
-        "schedule_id": schedule_id,
-        "tick": tick,
+        "max_losses": common.max_losses,
     }
     # As Django makes them of rows; by keywords it takes thrice as long.
     names = [field.attname for field in Job._meta.concrete_fields]
@@ -135,11 +130,11 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     settings = conf.settings()
     texts = [_text(task, call, index, settings) for index, call in enumerate(calls)]
     made = ids.uuid7s(len(texts))
-    draft = _draft(task)
+    common = draft(task)
     with transaction.atomic(using=settings.database, savepoint=False):
         for start in range(0, len(texts), _BATCH):
             stop = start + _BATCH
-            insert(draft, made[start:stop], texts[start:stop])
+            insert(common, made[start:stop], texts[start:stop])
     return made
 
 
@@ -233,9 +228,8 @@ def _arguments(
     )
 
 
-def _draft(
-    task: Task[..., Any], *, schedule_id: int | None = None, tick: datetime | None = None
-) -> Draft:
+def draft(task: Task[..., Any], *, schedule_id: int | None = None) -> Draft:
+    """What all jobs of the task have in common; a beat names its schedule."""
     from jobs.lifecycle import Draft
 
     settings = conf.settings()
@@ -258,5 +252,4 @@ def _draft(
         expires_after=task.expires_after,
         metadata=metadata,
         schedule_id=schedule_id,
-        tick=tick,
     )

@@ -72,7 +72,7 @@ class Task(Generic[P, R]):
     keep_result: bool = True
     sensitive: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
-    schedule: cron.Rule | None = None
+    schedule: cron.Plan | None = None
     # The options that `.using()` gave: they win over JOBS["TASKS"].
     given: frozenset[str] = field(default=frozenset())
 
@@ -303,7 +303,7 @@ def task(
     expires_after: timedelta | None = None,
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
-    schedule: cron.Rule | str | timedelta | datetime | None = None,
+    schedule: cron.Plan | cron.Rule | str | timedelta | datetime | None = None,
 ) -> _WithContext: ...
 @overload
 def task(
@@ -324,7 +324,7 @@ def task(
     expires_after: timedelta | None = None,
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
-    schedule: cron.Rule | str | timedelta | datetime | None = None,
+    schedule: cron.Plan | cron.Rule | str | timedelta | datetime | None = None,
 ) -> _Plain: ...
 def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a task of a function: `@task`, or `@task(queue_name="mail", …)`.
@@ -350,7 +350,7 @@ def build(func: Any, options: Mapping[str, Any]) -> Task[..., Any]:
         if isinstance(made.get(name), Iterable) and not isinstance(made[name], str):
             made[name] = tuple(made[name])
     if made.get("schedule") is not None:
-        made["schedule"] = cron.as_rule(made["schedule"])
+        made["schedule"] = cron.as_plan(made["schedule"])
     kind = AsyncTask if iscoroutinefunction(func) else Task
     return kind(func=func, **made)
 

@@ -32,12 +32,15 @@ class Bell:
             # The other end is closed: nobody is there to be woken.
             pass
 
-    def wait(self, timeout: float, lifeline: int | None = None) -> tuple[set[Call], bool]:
-        """Sleep until a ring, `timeout` seconds, or the end of the lifeline's other side.
+    def wait(
+        self, timeout: float, lifeline: int | None = None, other: int | None = None
+    ) -> tuple[set[Call], bool]:
+        """Sleep until a ring, `timeout` seconds, the end of the lifeline's other side, or until
+        the other file can be read.
 
         Returns the calls heard, and whether the lifeline's other side is gone.
         """
-        listened = [self._reader] if lifeline is None else [self._reader, lifeline]
+        listened = [one for one in (self._reader, lifeline, other) if one is not None]
         readable, _, _ = select.select(listened, [], [], max(0.0, timeout))
         calls = (
             {Call(bytes([byte])) for byte in self._heard()} if self._reader in readable else set()

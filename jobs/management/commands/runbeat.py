@@ -24,8 +24,8 @@ class Command(BaseCommand):
         need_tables()
         bell = Bell()
 
-        def sleep(seconds: float) -> bool:
-            calls, _ = bell.wait(seconds)
+        def sleep(seconds: float, file: int | None) -> bool:
+            calls, _ = bell.wait(seconds, other=file)
             return Call.STOP not in calls
 
         try:

@@ -196,8 +196,8 @@ def _names(text: str) -> tuple[str, ...]:
 def _serve_beat(bell: Bell, lifeline: int) -> None:
     """The beat as a child of a worker: until its bell says so, or the worker is gone."""
 
-    def sleep(seconds: float) -> bool:
-        calls, orphaned = bell.wait(seconds, lifeline)
+    def sleep(seconds: float, file: int | None) -> bool:
+        calls, orphaned = bell.wait(seconds, lifeline, file)
         return not orphaned and Call.STOP not in calls
 
     with is_serving(lambda: bell.ring(Call.STOP)):

@@ -1,0 +1,235 @@
+"""Ticks into jobs: what is due is read, thought about, and moved in one statement."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings as django_settings
+from django.db import transaction
+
+from jobs import codec, conf, cron, ids, lifecycle
+from jobs.execution import clean
+from jobs.lifecycle import Firing, Move
+from jobs.lifecycle.statements import read_all
+from jobs.models import Job, Schedule
+from jobs.tasks import Task, call, resolve
+
+logger = logging.getLogger("jobs")
+
+# So many schedules at a time: what is thought about for longer may have changed meanwhile.
+_BATCH = 500
+# A schedule that cannot be enqueued is tried again this much later.
+_TRY_AGAIN = timedelta(minutes=1)
+# What is due and was not moved is being moved by another beat, or held by somebody, in seconds.
+_AGAIN = 0.1
+# Why a tick is not fired.
+_OVERLAP = "overlap"
+
+_STATEMENTS = read_all(Path(__file__).parent)
+_FIELDS = [field.attname for field in Schedule._meta.concrete_fields]
+_COLUMNS = ", ".join(f"schedule.{name}" for name in _FIELDS)
+_DUE = _STATEMENTS["due"].format(columns=_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A schedule as it was when it had this version, and its jobs that still lived then."""
+
+    schedule: Schedule
+    version: str
+    living: list[str]
+
+
+class Beat:
+    """One beat over one connection that does nothing else (see `lifecycle.connect`)."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def step(self) -> float | None:
+        """Fire what is due; returns in how many seconds there is more to do, None: not at all."""
+        while True:
+            rows, now = self._due()
+            moves = [move for row in rows if (move := self._move(row, now)) is not None]
+            moved = self._fire(moves)
+            # Only a full batch that has moved has more behind it.
+            if len(rows) < _BATCH or not moved:
+                break
+        [seconds] = self._connection.execute(_STATEMENTS["nearest"]).fetchone() or (None,)
+        # What is due and was not moved is being moved by another beat, or held by somebody.
+        return seconds if seconds is None or seconds > 0 else _AGAIN
+
+    def _due(self) -> tuple[list[Row], datetime]:
+        found = self._connection.execute(_DUE, {"limit": _BATCH}).fetchall()
+        rows = [_row(values) for values in found]
+        return rows, found[0][-2].astimezone(UTC) if found else datetime.now(UTC)
+
+    def _move(self, row: Row, now: datetime) -> Move | None:
+        """What becomes of the schedule; a bad one is shown as bad and stops no other."""
+        try:
+            return _plan(row) if row.schedule.stale_since else _move(row, now)
+        except Exception as error:
+            self._shelve(row, error)
+            return None
+
+    def _fire(self, moves: Sequence[Move]) -> set[int]:
+        if not moves:
+            return set()
+        try:
+            with self._connection.transaction():
+                moved = lifecycle.fire(self._connection, moves)
+                ended = [one for move in moves if move.id in moved for one in move.cancel]
+                if ended:
+                    because = "the next run of its schedule was due"
+                    lifecycle.cancel_these(self._connection, ended, because=because)
+        except psycopg.Error as error:
+            if not lifecycle.is_refused(error):
+                raise
+            if len(moves) > 1:
+                # One that PostgreSQL refuses must not hold up its batch.
+                return {id_ for move in moves for id_ in self._fire([move])}
+            self._shelve_move(moves[0], error)
+            return set()
+        return moved
+
+    def _shelve(self, row: Row, error: Exception) -> None:
+        logger.error("schedule %s: %s: %s", row.schedule, type(error).__name__, error)
+        self._say_problem(row.schedule.pk, row.version, error)
+
+    def _shelve_move(self, move: Move, error: Exception) -> None:
+        logger.error("schedule %s: %s: %s", move.id, type(error).__name__, error)
+        self._say_problem(move.id, move.version, error)
+
+    def _say_problem(self, id_: int, version: str, error: Exception) -> None:
+        parameters = {
+            "id": id_,
+            "version": version,
+            "problem": clean(f"{type(error).__name__}: {error}"),
+            "later": _TRY_AGAIN,
+        }
+        self._connection.execute(_STATEMENTS["shelve"], parameters)
+
+
+def _row(values: Sequence[Any]) -> Row:
+    *columns, version, _, living = values
+    columns = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in columns]
+    for index in (_FIELDS.index("arguments"), _FIELDS.index("metadata")):
+        if columns[index] is not None:
+            columns[index] = json.loads(columns[index])
+    return Row(Schedule.from_db(conf.settings().database, _FIELDS, columns), version, living)
+
+
+def _plan(row: Row) -> Move:
+    """Find the next tick of a schedule that has been made, or changed."""
+    schedule = row.schedule
+    assert schedule.stale_since is not None
+    # Nothing that was fired is fired again, even if the server's clock was set back.
+    since = max(schedule.stale_since, schedule.last_tick or schedule.stale_since)
+    following = schedule.first_after(since)
+    return Move(id=schedule.pk, version=row.version, tick=None, following=following)
+
+
+def _move(row: Row, now: datetime) -> Move:
+    """Decide what the ticks that are due come to."""
+    schedule = row.schedule
+    assert schedule.next_run_at is not None
+    first: datetime | None = schedule.next_run_at
+    if schedule.problem or (schedule.last_tick and schedule.next_run_at <= schedule.last_tick):
+        # What is due is the try, not a tick, or a tick that was fired: find the first that
+        # was not.
+        first = schedule.first_after(schedule.last_tick or schedule.created_at)
+    if first is None or first > now:
+        return Move(id=schedule.pk, version=row.version, tick=None, following=first)
+    due = cron.due(
+        schedule.rule,
+        schedule.policy,
+        first=first,
+        now=now,
+        default_zone=django_settings.TIME_ZONE,
+    )
+    ticks, skipped, because, cancel = _policy(row, due)
+    following = due.following
+    if schedule.max_runs is not None:
+        left = schedule.max_runs - schedule.runs
+        ticks = ticks[: max(0, left)]
+        following = None if len(ticks) >= left else following
+    if skipped:
+        logger.info("schedule %s: %d skipped (%s)", schedule, len(skipped), because)
+    return Move(
+        id=schedule.pk,
+        version=row.version,
+        tick=due.last,
+        following=following,
+        firings=tuple(firings(schedule, ticks)),
+        skips=len(skipped),
+        skipped_tick=skipped[-1] if skipped else None,
+        because=because if skipped else None,
+        cancel=cancel if ticks else (),
+    )
+
+
+def _policy(
+    row: Row, due: cron.Due
+) -> tuple[tuple[datetime, ...], tuple[datetime, ...], str, tuple[str, ...]]:
+    """(ticks to fire, ticks to skip, why, jobs to cancel)"""
+    if row.schedule.overlap == Schedule.Overlap.ALLOW:
+        return due.fire, due.late, cron.LATE, ()
+    # Of several, each would meet the one before it alive.
+    ticks = due.fire[-1:]
+    if row.schedule.overlap == Schedule.Overlap.CANCEL:
+        return ticks, due.late, cron.LATE, tuple(row.living)
+    if row.living and ticks:
+        return (), (*due.late, *due.fire), _OVERLAP, ()
+    return ticks, due.late, cron.LATE, ()
+
+
+def firings(schedule: Schedule, ticks: Iterable[datetime | None]) -> list[Firing]:
+    """A job for each tick; None: run now, of which the tick argument is told the moment."""
+    ticks = list(ticks)
+    if not ticks:
+        return []
+    task = call.checked(_task(schedule))
+    kept = schedule.arguments
+    named = schedule.tick_argument
+    names = kept["kwargs"] | {named: None} if named else kept["kwargs"]
+    task.check_call(kept["args"], names)
+    common = call.draft(task, schedule_id=schedule.pk)
+    text = codec.dumps(kept)
+    made = []
+    for tick in ticks:
+        if named:
+            told = codec.encode(tick or datetime.now(UTC), named)
+            text = codec.dumps(kept | {"kwargs": kept["kwargs"] | {named: told}})
+        draft = replace(common, tick=tick)
+        if schedule.jitter and tick is not None:
+            jitter = random.random() * schedule.jitter  # noqa: S311
+            draft = replace(draft, delay=draft.delay + jitter)
+        made.append(Firing(id=ids.uuid7(), draft=draft, arguments=text))
+    return made
+
+
+def _task(schedule: Schedule) -> Task[..., Any]:
+    options = schedule.options
+    task = resolve(schedule.task)
+    return task.using(**options) if options else task
+
+
+def run_now(schedule: Schedule) -> Job[Any]:
+    """Enqueue one job of it, in the caller's transaction; it has no tick, and counts as no run.
+
+    The errors of a call that does not fit.
+    """
+    alias = conf.settings().database
+    [firing] = firings(schedule, [None])
+    with transaction.atomic(using=alias):
+        lifecycle.insert(firing.draft, [firing.id], [firing.arguments])
+        Schedule.objects.using(alias).filter(pk=schedule.pk).update(last_job_id=firing.id)
+    return Job.objects.using(alias).get(pk=firing.id)

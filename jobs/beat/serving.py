@@ -1,0 +1,121 @@
+"""A beat's life: a connection, steps, and sleep until there is something to do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from django.conf import settings as django_settings
+from django.db import Error, connections
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from jobs import conf, cron, lifecycle
+from jobs.models import Schedule
+
+from .declared import synchronise
+from .firing import Beat
+
+logger = logging.getLogger("jobs")
+
+# All in seconds. A beat that hears of changes looks again after so long…
+_LONGEST_SLEEP = 60.0
+# …one that does not, after so long.
+_POLL = 1.0
+# So often it is seen whether the tz database was replaced.
+_LOOK_AT_ZONES = 600.0
+
+# (seconds, a file to listen at) → whether to go on.
+Sleep = Callable[[float, int | None], bool]
+
+
+def serve(sleep: Sleep) -> None:
+    """Step until told to stop: `sleep` returns False then, and early when the file can be read."""
+    failures = 0
+    server = _Server()
+    with contextlib.closing(server):
+        while True:
+            try:
+                wait = server.step()
+                if failures:
+                    logger.warning("beat goes on")
+                failures = 0
+            except Exception as error:
+                failures += 1
+                if failures == 1 or failures % 20 == 0:
+                    is_database = isinstance(error, psycopg.Error | Error)
+                    logger.warning("beat: %s", str(error).strip(), exc_info=not is_database)
+                server.close()
+                wait = lifecycle.pause_after(failures)
+            if not sleep(wait, server.fileno):
+                return
+
+
+class _Server:
+    def __init__(self) -> None:
+        self._listens = conf.settings().listen
+        self._connection: psycopg.Connection[Any] | None = None
+        self._beat: Beat | None = None
+        self._is_in_step = False
+        self._zones = cron.Zones()
+        self._looked_at = 0.0
+
+    @property
+    def fileno(self) -> int | None:
+        """Where it is heard that a schedule has changed."""
+        connection = self._connection
+        return None if connection is None or not self._listens else connection.fileno()
+
+    def step(self) -> float:
+        """One look; returns for how long there is nothing to do."""
+        if self._connection is None:
+            self._connection = lifecycle.connect("jobs beat", pinned=False)
+            if self._listens:
+                self._connection.execute("LISTEN jobs_schedule")
+            self._beat = Beat(self._connection)
+        if not self._is_in_step:
+            synchronise()
+            self._is_in_step = True
+        if time.monotonic() - self._looked_at > _LOOK_AT_ZONES or not self._looked_at:
+            self._look_at_zones()
+        assert self._beat is not None
+        seconds = self._beat.step()
+        longest = _LONGEST_SLEEP if self._listens else _POLL
+        return longest if seconds is None else min(longest, seconds)
+
+    def _look_at_zones(self) -> None:
+        is_first, self._looked_at = not self._looked_at, time.monotonic()
+        try:
+            rows = Schedule.objects.using(conf.settings().database)
+            names = set(rows.values_list("timezone", flat=True).distinct()) - {""}
+            changed = self._zones.have_changed(names | {django_settings.TIME_ZONE})
+            # What a beat before this one planned may be by other zones, and by another TIME_ZONE.
+            if changed or is_first:
+                replan()
+        finally:
+            # Django's own connection is not needed again for long.
+            connections.close_all()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._beat = None
+
+
+def replan() -> None:
+    """Let those cron schedules be planned anew whose next tick the zones say otherwise now."""
+    rows = Schedule.objects.using(conf.settings().database)
+    soon = timezone.now() + timedelta(seconds=1)
+    for row in rows.filter(kind=Schedule.Kind.CRON, next_run_at__gt=soon, problem="").iterator():
+        with contextlib.suppress(Exception):
+            # A row that became bad is shown as bad when it is due.
+            since = max(row.last_tick or row.created_at, soon - timedelta(seconds=1))
+            if row.first_after(since) != row.next_run_at:
+                rows.filter(pk=row.pk, next_run_at=row.next_run_at).update(
+                    next_run_at=None, stale_since=Now()
+                )
