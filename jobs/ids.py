@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
+from datetime import timedelta
 from uuid import UUID
 
 _VERSION = 0x7 << 76
@@ -20,6 +21,12 @@ def uuid7() -> UUID:
     randomness each time and keeps no state, so forked processes never repeat one another.
     """
     return uuid7s(1)[0]
+
+
+def first_of(ago: timedelta) -> UUID:
+    """Before every id that was made since so long ago, by this machine's clock."""
+    milliseconds = int(time.time() * 1000 - ago.total_seconds() * 1000)
+    return UUID(int=milliseconds << 80)
 
 
 def uuid7s(count: int) -> list[UUID]:

@@ -1,50 +1,379 @@
-"""The schedules' page: the rules, their last and next ticks, and what is wrong with any."""
+"""The schedules' pages: when each runs, what came of it, and what is wrong with any; a form with
+the next runs; enable, disable, run now.
+
+Whoever may change a schedule decides what code runs, and when: a permission of its own.
+"""
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext_lazy as _
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-from jobs.models import Schedule
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db import connections
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
+
+from jobs import beat, conf, cron, ids
+from jobs.errors import InvalidSchedule, JobsError
+from jobs.lifecycle.statements import read_all
+from jobs.models import Job, Schedule, State
 
 from .base import ShowingAdmin, moment
+from .pictures import bars
+from .schedule_form import ScheduleForm, SwitchForm, preview, soon
+
+_STATEMENTS = read_all(Path(__file__).parent)
+# A tick that is later than this has no beat that serves it.
+_LATE = timedelta(seconds=10)
+_HOURS = 24
+# So many jobs of each schedule are counted for a day's picture.
+_COUNTED = 2000
+
+
+class HealthFilter(admin.SimpleListFilter):
+    title = _("health")
+    parameter_name = "health"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Any:
+        return [("bad", _("something is wrong")), ("retired", _("retired"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        if self.value() == "bad":
+            return queryset.filter(~Q(problem="") | Q(last_state=State.FAILED))
+        if self.value() == "retired":
+            return queryset.filter(retired_at__isnull=False)
+        return None
+
+
+class ScheduleList(ChangeList):
+    """With each row's last day: one query for the page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        days = last_days([row.pk for row in self.result_list])
+        for row in self.result_list:
+            row.last_day = days[row.pk]
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ShowingAdmin):
-    shown_next_run_at = moment("next_run_at", _("next run at"))
-    shown_last_tick = moment("last_tick", _("last tick"))
-
     list_display = (
-        "name",
-        "task",
+        "shown_name",
         "shown_rule",
-        "shown_next_run_at",
-        "shown_last_tick",
-        "last_job",
-        "enabled",
-        "problem",
+        "shown_next_run",
+        "shown_last_run",
+        "shown_last_day",
+        "shown_enabled",
     )
-    shown_retired_at = moment("retired_at", _("retired at"))
+    list_display_links = None
+    list_filter = ("enabled", HealthFilter, "source", "kind")
+    search_fields = ("name", "task", "description")
+    actions = ("enable", "disable", "run_now")
+    change_form_template = "admin/jobs/schedule/change_form.html"
+    save_as = True
+
+    shown_last_tick = moment("last_tick", _("last tick"))
     shown_created_at = moment("created_at", _("created at"))
-    readonly_fields = (*list_display, "source", "shown_retired_at", "shown_created_at")
-    fields = readonly_fields
+    shown_retired_at = moment("retired_at", _("retired at"))
+    shown_skipped_tick = moment("skipped_tick", _("last skipped tick"))
 
-    @admin.display(description=_("rule"))
+    # Who may do what.
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_view_permission(self, request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # What is declared would come back with the next start.
+        if obj is not None and obj.source != Schedule.Source.HAND and not obj.retired_at:
+            return False
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.run_schedule")
+
+    # The list.
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        last = Job.objects.using(rows.db).filter(pk=OuterRef("last_job_id"))
+        made: QuerySet[Any] = rows.annotate(
+            last_state=Subquery(last.values("state")[:1]),
+            last_at=Subquery(last.values("enqueued_at")[:1]),
+        )
+        return made
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ScheduleList
+
+    @admin.display(description=_("name"), ordering="name")
+    def shown_name(self, schedule: Schedule) -> SafeString:
+        """With what it calls, and what is to be said of it."""
+        url = reverse("admin:jobs_schedule_change", args=[schedule.pk])
+        notice = self.shown_notice(schedule)
+        return format_html(
+            '<strong><a href="{}">{}</a></strong><br><span class="jobs-small">{}{}{}</span>',
+            url,
+            schedule.name,
+            schedule.task,
+            mark_safe("<br>") if notice else "",
+            notice,
+        )
+
+    @admin.display(description=_("when"))
     def shown_rule(self, schedule: Schedule) -> SafeString | str:
-        if schedule.kind == Schedule.Kind.CRON:
-            line = f"{schedule.line} {schedule.timezone}".rstrip()
-            return format_html('<span class="jobs-nowrap">{}</span>', line)
-        if schedule.kind == Schedule.Kind.INTERVAL:
-            return _("every %(interval)s") % {"interval": schedule.interval}
-        return f"{schedule.anchor:%Y-%m-%d %H:%M:%S %Z}"
+        try:
+            words = cron.in_words(schedule.rule)
+        except InvalidSchedule as error:
+            return str(error)
+        raw = schedule.line if schedule.kind == Schedule.Kind.CRON else ""
+        return format_html('<span title="{}">{}</span>', raw or words, words)
 
-    @admin.display(description=_("last job"))
-    def last_job(self, schedule: Schedule) -> SafeString | str:
-        if schedule.last_job_id is None:
+    @admin.display(description=_("next run"), ordering="next_run_at")
+    def shown_next_run(self, schedule: Schedule) -> SafeString | str:
+        if schedule.next_run_at is None:
+            is_waiting = schedule.stale_since is not None
+            return gettext("as soon as a beat has planned it") if is_waiting else "–"
+        shown = _time(schedule.next_run_at)
+        left = soon(schedule.next_run_at)
+        if left > -_LATE:
+            return shown
+        late = gettext("late: no beat has served it for %(time)s")
+        told = late % {"time": timesince(schedule.next_run_at)}
+        return format_html('{}<br><span class="jobs-wrong">{}</span>', shown, told)
+
+    @admin.display(description=_("last run"), ordering="last_at")
+    def shown_last_run(self, schedule: Any) -> SafeString | str:
+        if schedule.last_state is None:
+            # Never, or its job has been deleted since.
+            return _time(schedule.last_tick) if schedule.last_tick else "–"
+        return format_html(
+            '<a class="jobs-state jobs-{}" href="{}">{}</a><br>{}',
+            schedule.last_state,
+            reverse("admin:jobs_job_change", args=[schedule.last_job_id]),
+            State(schedule.last_state).label,
+            _time(schedule.last_at),
+        )
+
+    @admin.display(description=_("last day"))
+    def shown_last_day(self, schedule: Any) -> SafeString | str:
+        columns: list[tuple[int, int]] = getattr(schedule, "last_day", None) or []
+        good, bad = sum(one for one, _ in columns), sum(one for _, one in columns)
+        if not good + bad:
             return "–"
-        url = reverse("admin:jobs_job_change", args=[schedule.last_job_id])
-        return format_html('<a href="{}">…{}</a>', url, str(schedule.last_job_id)[-12:])
+        told = ngettext("%(count)d run", "%(count)d runs", good + bad) % {"count": good + bad}
+        if good + bad >= _COUNTED:
+            told += "+"
+        if bad:
+            told += ", " + ngettext("%(count)d failed", "%(count)d failed", bad) % {"count": bad}
+        return format_html("{}<br>{}", bars(columns, told), told)
+
+    @admin.display(description=_("enabled"), boolean=True, ordering="enabled")
+    def shown_enabled(self, schedule: Schedule) -> bool:
+        return schedule.enabled and schedule.retired_at is None
+
+    @admin.display(description=_("notice"))
+    def shown_notice(self, schedule: Schedule) -> SafeString | str:
+        if schedule.problem:
+            return format_html('<span class="jobs-wrong">{}</span>', schedule.problem)
+        if schedule.retired_at is not None:
+            return gettext("retired: nothing declares it any more")
+        if schedule.skips:
+            because = {
+                "overlap": gettext("the last run still lived"),
+                cron.LATE: gettext("too late"),
+            }
+            told = ngettext("skipped once", "skipped %(count)d times", schedule.skips)
+            why = because.get(schedule.skipped_because, schedule.skipped_because)
+            return format_html("{}: {}", told % {"count": schedule.skips}, why)
+        return ""
+
+    # The page.
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        is_declared = obj is not None and obj.source != Schedule.Source.HAND
+        form: Any = SwitchForm if is_declared else ScheduleForm
+        kwargs |= {"form": form, "fields": list(form._meta.fields)}
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        facts = [
+            "source", "shown_rule", "shown_next_run", "shown_last_run", "shown_last_tick", "runs",
+            "skips", "shown_skipped_tick", "shown_notice", "shown_created_at", "shown_retired_at",
+        ]  # fmt: skip
+        if obj is None or obj.source == Schedule.Source.HAND:
+            return facts
+        own = [name for name in _FIELDS if name not in ("enabled", "args", "kwargs")]
+        return [*facts, *own, "arguments"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        is_declared = obj is not None and obj.source != Schedule.Source.HAND
+        may_edit = self.has_change_permission(request, obj) and not is_declared
+        sections = [
+            (title, {"fields": tuple(_as_kept(names, may_edit)), **more})
+            for title, names, more in _SECTIONS
+        ]
+        if obj is not None:
+            facts = self.get_readonly_fields(request, None)
+            sections.insert(2, (_("What came of it"), {"fields": tuple(facts)}))
+        return sections
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {"may_run": self.has_run_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        found = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.last_day = last_days([found.pk])[found.pk]
+        return found
+
+    # What can be done.
+
+    @admin.action(description=_("Enable the selected schedules"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        self._switch(request, queryset, on=True)
+
+    @admin.action(description=_("Disable the selected schedules"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        self._switch(request, queryset, on=False)
+
+    @admin.action(description=_("Run the selected schedules now"), permissions=["run"])
+    def run_now(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
+        for schedule in queryset:
+            self._run(request, schedule)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Schedule], *, on: bool) -> None:
+        changed = list(queryset.filter(enabled=not on))
+        rows = Schedule.objects.using(conf.settings().database)
+        rows.filter(pk__in=[row.pk for row in changed]).update(enabled=on)
+        done = "enabled" if on else "disabled"
+        for row in changed:
+            self.log_change(request, row, [{"changed": {"fields": [done]}}])
+        count = len(changed)
+        told = ngettext("%(count)d schedule: %(done)s.", "%(count)d schedules: %(done)s.", count)
+        words = {"count": count, "done": gettext("enabled") if on else gettext("disabled")}
+        self.message_user(request, told % words, messages.SUCCESS)
+
+    def _run(self, request: HttpRequest, schedule: Schedule) -> None:
+        try:
+            job = beat.run_now(schedule)
+        except (JobsError, ImportError) as error:
+            self.message_user(request, f"{schedule}: {error}", messages.ERROR)
+            return
+        self.log_change(
+            request, schedule, [{"changed": {"fields": ["run now"], "object": str(job)}}]
+        )
+        told = format_html(
+            '{}: <a href="{}">{}</a>',
+            schedule,
+            reverse("admin:jobs_job_change", args=[job.pk]),
+            gettext("its job is enqueued"),
+        )
+        self.message_user(request, told, messages.SUCCESS)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("preview/", view(require_POST(self._preview)), name="jobs_schedule_preview"),
+            path("<int:pk>/run/", view(require_POST(self._run_view)), name="jobs_schedule_run"),
+        ]
+        return own + super().get_urls()
+
+    def _run_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        self._run(request, get_object_or_404(self.get_queryset(request), pk=pk))
+        return HttpResponseRedirect(reverse("admin:jobs_schedule_change", args=[pk]))
+
+    def _preview(self, request: HttpRequest) -> HttpResponse:
+        """The next runs of what is typed; nothing is kept."""
+        if not (self.has_add_permission(request) or self.has_change_permission(request)):
+            raise PermissionDenied
+        form = self.get_form(request)(request.POST)
+        return JsonResponse(preview(form))
+
+    class Media:
+        css = {"all": ["jobs/admin.css"]}
+        js = ["jobs/schedule.js"]
+
+
+_SECTIONS: list[tuple[Any, tuple[str, ...], dict[str, Any]]] = [
+    (None, ("name", "description", "enabled", "task", "args", "kwargs"), {}),
+    (
+        _("When"),
+        (
+            "kind", "line", "timezone", "days", "interval", "anchor", "event", "latitude",
+            "longitude", "starts_at", "ends_at", "max_runs",
+        ),
+        {"classes": ("jobs-when",)},
+    ),
+    (
+        _("Ticks that are missed, meet a run that lives, or come together"),
+        ("catch_up", "catch_up_limit", "grace", "overlap", "jitter", "tick_argument"),
+        {"classes": ("collapse",)},
+    ),
+    (
+        _("Options of its jobs"),
+        (
+            "queue_name", "priority", "run_after", "max_attempts", "max_losses", "timeout",
+            "expires_after", "metadata",
+        ),
+        {"classes": ("collapse",)},
+    ),
+]  # fmt: skip
+_FIELDS = [name for _, names, _ in _SECTIONS for name in names]
+
+
+def _as_kept(names: tuple[str, ...], may_edit: bool) -> list[str]:
+    """Who may not edit sees the arguments as the row has them."""
+    if may_edit:
+        return list(names)
+    kept = ["arguments" if name == "args" else name for name in names]
+    return [name for name in kept if name != "kwargs"]
+
+
+def _time(value: Any) -> SafeString:
+    shown = moment("value", "")(None, type("Row", (), {"value": value}))
+    return SafeString(shown)
+
+
+def last_days(pks: list[int]) -> dict[int, list[tuple[int, int]]]:
+    """What became of each schedule's jobs of the last day, by the hour: (good, bad)."""
+    found = {pk: [(0, 0)] * _HOURS for pk in pks}
+    since = ids.first_of(timedelta(hours=_HOURS))
+    with connections[conf.settings().database].cursor() as cursor:
+        parameters: dict[str, Any] = {"ids": pks, "since": since, "most": _COUNTED}
+        cursor.execute(_STATEMENTS["last_day"], parameters)
+        for pk, hours_ago, is_bad, count in cursor.fetchall():
+            column = _HOURS - 1 - min(max(hours_ago, 0), _HOURS - 1)
+            good, bad = found[pk][column]
+            found[pk][column] = (good, bad + count) if is_bad else (good + count, bad)
+    return found

@@ -166,9 +166,13 @@ class Task(Generic[P, R]):
     def _parameters(self) -> list[inspect.Parameter]:
         return list(inspect.signature(self.func).parameters.values())
 
+    @property
+    def signature(self) -> inspect.Signature:
+        """What the caller gives: without the context, which the worker gives."""
+        return self._signature
+
     @cached_property
     def _signature(self) -> inspect.Signature:
-        """What the caller gives: without the context, which the worker gives."""
         own = self._parameters[1:] if self.takes_context else self._parameters
         return inspect.Signature(own)
 

@@ -1,0 +1,96 @@
+"""Pages as people see them: a real browser, where one is installed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from jobs.models import Schedule
+from tests.eventually import eventually
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None, reason="no chromium and chromedriver here"
+)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1100",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(started: webdriver.Chrome, live_server: Any) -> Iterator[webdriver.Chrome]:
+    """With somebody logged in who may do everything; what it complains of fails the test."""
+    user = User.objects.create_superuser("ada", password="x")
+    client = Client()
+    client.force_login(user)
+    started.get(f"{live_server.url}/admin/login/")
+    started.get_log("browser")
+    started.add_cookie({"name": "sessionid", "value": client.cookies["sessionid"].value})
+    yield started
+    told = [one["message"] for one in started.get_log("browser") if one["level"] == "SEVERE"]
+    assert [one for one in told if "favicon.ico" not in one] == []
+
+
+def test_the_next_runs_are_shown_as_one_types(
+    browser: webdriver.Chrome, live_server: Any, tmp_path: Path
+) -> None:
+    browser.get(f"{live_server.url}/admin/jobs/schedule/add/")
+
+    def shown(css: str) -> str:
+        return browser.find_element(By.CSS_SELECTOR, f".jobs-preview {css}").text
+
+    def is_visible(field: str) -> bool:
+        return browser.find_element(By.CSS_SELECTOR, f".form-row.field-{field}").is_displayed()
+
+    def choose(name: str, value: str) -> None:
+        Select(browser.find_element(By.NAME, name)).select_by_value(value)
+
+    choose("kind", "cron")
+    choose("task", "tests.tasks.add")
+    choose("timezone", "Europe/Berlin")
+    line = browser.find_element(By.NAME, "line")
+    line.send_keys("0 3 * * 1")
+    eventually(lambda: "At 03:00, only on Monday" in shown(".jobs-words"))
+    assert [run[:3] for run in shown("ol").splitlines()] == ["Mon"] * 10
+    assert shown(".jobs-signature") == "add(a: 'int', b: 'int' = 1)"
+    assert (is_visible("line"), is_visible("interval"), is_visible("event")) == (True, False, False)
+
+    line.clear()
+    line.send_keys("0 3 30 2 *")
+    eventually(lambda: "names no date" in shown(".jobs-wrong"))
+    assert shown("ol") == ""
+
+    choose("kind", "interval")
+    browser.find_element(By.NAME, "interval").send_keys("01:30:00")
+    eventually(lambda: "Every 1 hour, 30 minutes" in shown(".jobs-words").replace("\xa0", " "))
+    assert (is_visible("line"), is_visible("interval")) == (False, True)
+
+    browser.find_element(By.NAME, "name").send_keys("it")
+    args = browser.find_element(By.NAME, "args")
+    args.clear()
+    args.send_keys("[1]")
+    browser.find_element(By.NAME, "_save").click()
+    row = eventually(lambda: Schedule.objects.filter(name="it").first())
+    assert row is not None
+    assert row.rule.interval.total_seconds() == 5400
