@@ -45,6 +45,9 @@ soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
 chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+beats: $(READY) ## Three beats, two minutes, some killed and stopped: is each tick fired once?
+	@$(BIN)/python -m tests.beats --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
+
 zones: $(READY) ## Cron lines in every time zone around every clock change, beside an oracle
 	@$(BIN)/python -m tests.oracle
 

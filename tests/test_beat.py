@@ -1,6 +1,7 @@
 """Schedules: kept in step with their declarations, each tick once, a bad one alone."""
 
 import os
+import random
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from django.utils import timezone
 from jobs import Job, beat, cron, lifecycle
 from jobs.errors import InvalidCall, InvalidTask
 from jobs.models import Schedule
+from tests.beats.trial import Trial
 from tests.eventually import eventually
 from tests.workers import WorkerProcess
 
@@ -674,3 +676,17 @@ def test_a_real_beat_and_a_worker_with_a_beat_fire_each_second_once(
     assert [process.wait() for process in beats] == [0, 0]
     steps = {later - earlier for earlier, later in pairwise(sorted(ticks()))}
     assert steps == {SECOND}
+
+
+def test_of_three_beats_some_may_die_or_sleep_and_each_tick_is_fired_once(
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    """For some seconds; `make beats` takes minutes."""
+    seed = random.randrange(10_000)
+    trial = Trial(lambda: start_worker(command="runbeat").process, 12.0, seed, "tests.tasks.noop")
+
+    figures = trial.run()
+
+    assert figures["wrong"] == [], f"seed {seed}"
+    assert figures["ticks"] > 100
+    assert figures["killed"] + figures["stopped"] > 0

@@ -59,7 +59,10 @@ class Beat:
         while True:
             rows, now = self._due()
             moves = [move for row in rows if (move := self._move(row, now)) is not None]
-            moved = self._fire(moves)
+            # Apart: what also cancels takes a transaction, whose locks a beat that is stopped
+            # in it would hold.
+            moved = self._fire([move for move in moves if not move.cancel])
+            moved |= self._fire([move for move in moves if move.cancel])
             # Only a full batch that has moved has more behind it.
             if len(rows) < _BATCH or not moved:
                 break
@@ -84,12 +87,14 @@ class Beat:
         if not moves:
             return set()
         try:
+            if not moves[0].cancel:
+                return lifecycle.fire(self._connection, moves)
             with self._connection.transaction():
                 moved = lifecycle.fire(self._connection, moves)
                 ended = [one for move in moves if move.id in moved for one in move.cancel]
-                if ended:
-                    because = "the next run of its schedule was due"
-                    lifecycle.cancel_these(self._connection, ended, because=because)
+                because = "the next run of its schedule was due"
+                lifecycle.cancel_these(self._connection, ended, because=because)
+            return moved
         except psycopg.Error as error:
             if not lifecycle.is_refused(error):
                 raise
@@ -98,7 +103,6 @@ class Beat:
                 return {id_ for move in moves for id_ in self._fire([move])}
             self._shelve_move(moves[0], error)
             return set()
-        return moved
 
     def _shelve(self, row: Row, error: Exception) -> None:
         logger.error("schedule %s: %s: %s", row.schedule, type(error).__name__, error)

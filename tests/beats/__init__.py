@@ -1,0 +1,1 @@
+"""Several beats over many schedules, some killed and some stopped; then each tick is counted."""
