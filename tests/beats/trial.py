@@ -1,4 +1,4 @@
-"""The trial itself, on Django's own database: `make beats` for minutes, in the tests for seconds."""
+"""The trial itself, on Django's own database: minutes by `make beats`, seconds in the tests."""
 
 from __future__ import annotations
 
