@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick soak chaos beats zones clean
+.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats zones clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ bench-quick: $(BENCH_READY) ## The same with fewer jobs, in some minutes
 
 soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
 	@$(BIN)/python -m bench.soak --minutes $(or $(MINUTES),60)
+
+bench-beat: $(READY) ## A beat over ten thousand schedules: idle, and a burst of five thousand
+	@$(BIN)/python -m bench.beat
 
 chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

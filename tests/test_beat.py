@@ -21,8 +21,10 @@ from django.test import override_settings
 from django.utils import timezone
 
 from jobs import Job, beat, cron, lifecycle
+from jobs.beat import serving
 from jobs.errors import InvalidCall, InvalidTask
 from jobs.models import Schedule
+from jobs.tasks import definition, registry
 from tests.beats.trial import Trial
 from tests.eventually import eventually
 from tests.workers import WorkerProcess
@@ -103,6 +105,23 @@ def test_every_option_that_is_declared_stands_in_the_row(declare: Declare) -> No
     found = row()
     assert {name: getattr(found, name) for name in options} == options
     assert found.next_run_at is None
+
+
+def hourly() -> None: ...
+
+
+def test_what_is_declared_with_its_task_becomes_a_row(
+    monkeypatch: pytest.MonkeyPatch, step: Callable[[], float | None]
+) -> None:
+    made = definition.build(hourly, {"schedule": cron.cron("@hourly", overlap="skip")})
+    monkeypatch.setitem(registry._by_name, made.name, made)
+
+    beat.synchronise()
+    step()
+
+    found = row("tests.test_beat.hourly")
+    assert (found.source, found.line, found.overlap) == ("code", "@hourly", "skip")
+    assert found.next_run_at is not None
 
 
 def test_a_migration_brings_what_code_declares(settings: Any) -> None:
@@ -247,6 +266,21 @@ def test_who_is_switched_off_catches_up_with_nothing(
     due = row().next_run_at
     assert due is not None
     assert due > timezone.now()
+
+
+def test_what_was_planned_by_another_tz_database_is_planned_again(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(moved="0 3 * * *", same="0 3 * * *")
+    planned = row("same").next_run_at
+    assert planned is not None
+    Schedule.objects.filter(name="moved").update(next_run_at=planned + HOUR)
+
+    serving.replan()
+    assert row("same").next_run_at == planned
+    step()
+
+    assert row("moved").next_run_at == planned
 
 
 # Ticks.

@@ -127,6 +127,7 @@ def test_three_oclock_daily_ticks_once_each_day_of_a_year(zone: str) -> None:
         ("61 * * * *", "cannot be read"),
         ("0 0 30 2 *", "names no date"),
         ("R * * * *", "random"),
+        ("H 3 * * *", "hashed"),
     ],
 )
 def test_a_bad_line_is_refused_with_the_reason(line: str, words: str) -> None:

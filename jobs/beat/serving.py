@@ -6,14 +6,12 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 from django.conf import settings as django_settings
 from django.db import Error, connections
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from jobs import conf, cron, lifecycle
 from jobs.models import Schedule
@@ -110,12 +108,11 @@ class _Server:
 def replan() -> None:
     """Let those cron schedules be planned anew whose next tick the zones say otherwise now."""
     rows = Schedule.objects.using(conf.settings().database)
-    soon = timezone.now() + timedelta(seconds=1)
-    for row in rows.filter(kind=Schedule.Kind.CRON, next_run_at__gt=soon, problem="").iterator():
+    planned = rows.filter(kind=Schedule.Kind.CRON, next_run_at__gt=Now(), problem="")
+    for row in planned.annotate(now=Now()).iterator():
         with contextlib.suppress(Exception):
             # A row that became bad is shown as bad when it is due.
-            since = max(row.last_tick or row.created_at, soon - timedelta(seconds=1))
-            if row.first_after(since) != row.next_run_at:
+            if row.first_after(row.now) != row.next_run_at:
                 rows.filter(pk=row.pk, next_run_at=row.next_run_at).update(
                     next_run_at=None, stale_since=Now()
                 )

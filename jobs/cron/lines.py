@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Literal
@@ -47,51 +47,22 @@ class Cron:
     line: str
     timezone: str | None = None
     days: Days = "either"
-    _wildcard_hour: bool = field(init=False, repr=False, compare=False, default=False)
 
     def __post_init__(self) -> None:
-        self._check_words(self.line.split())
         if self.days not in ("either", "both"):
             raise InvalidSchedule(
                 f"cron line {self.line!r}: days is {self.days!r}; it must be 'either' or 'both'"
             )
-        try:
-            fields = croniter.expand(self.line)[0]
-            self._parsed.set_current(_EPOCH.replace(tzinfo=None), force=True)
-            self._parsed.get_next(datetime)
-        except CroniterBadDateError:
-            raise InvalidSchedule(f"cron line {self.line!r} names no date at all") from None
-        except (CroniterError, ValueError, TypeError, AttributeError) as error:
-            raise InvalidSchedule(f"cron line {self.line!r} cannot be read: {error}") from None
-        hours = fields[1]
-        object.__setattr__(self, "_wildcard_hour", len(set(hours)) == 24 or hours == ["*"])
+        _is_for_every_hour(self.line, self.days)
         if self.timezone is not None:
             zone(self.timezone)
-
-    def _check_words(self, words: list[str]) -> None:
-        """croniter's own words for these are hard to read."""
-        if any(word.upper().startswith("R") for word in words):
-            raise InvalidSchedule(
-                f"cron line {self.line!r}: R (a random moment) would be drawn anew by each "
-                "process; write the moment out, or give the schedule a jitter"
-            )
-        if self.line.startswith("@"):
-            if self.line not in NICKNAMES:
-                raise InvalidSchedule(
-                    f"cron line {self.line!r} is no nickname; there are {', '.join(NICKNAMES)}"
-                )
-        elif len(words) not in (5, 6):
-            raise InvalidSchedule(
-                f"cron line {self.line!r} has {len(words)} fields; it needs five (minute, hour, "
-                "day of month, month, day of week), or six with the seconds last"
-            )
 
     def next_after(self, moment: datetime, default_zone: str) -> datetime | None:
         """The first tick strictly after `moment`, in UTC; None when no year has one."""
         tz = zone(self.timezone or default_zone)
         moment = moment.astimezone(UTC)
         try:
-            if self._wildcard_hour:
+            if _is_for_every_hour(self.line, self.days):
                 return self._next_elapsed(moment, tz)
             return self._next_wall(moment, tz)
         except CroniterBadDateError:
@@ -141,6 +112,41 @@ class Cron:
 
 # Parsing takes longer than all the rest, and thousands of schedules share few lines. What was
 # parsed also holds where its search stands, so each thread has its own.
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=10_000)
 def _parse(line: str, days: Days, thread: int) -> croniter:
     return croniter(line, _EPOCH.replace(tzinfo=None), day_or=days == "either")
+
+
+@lru_cache(maxsize=10_000)
+def _is_for_every_hour(line: str, days: Days) -> bool:
+    """Whether the line's hour is `*`; InvalidSchedule for a line that makes no sense."""
+    _check_words(line)
+    try:
+        hours = croniter.expand(line)[0][1]
+        _parse(line, days, threading.get_ident()).get_next(datetime)
+    except CroniterBadDateError:
+        raise InvalidSchedule(f"cron line {line!r} names no date at all") from None
+    except (CroniterError, ValueError, TypeError, AttributeError) as error:
+        raise InvalidSchedule(f"cron line {line!r} cannot be read: {error}") from None
+    return len(set(hours)) == 24 or hours == ["*"]
+
+
+def _check_words(line: str) -> None:
+    """croniter's own words for these are hard to read."""
+    words = line.split()
+    for letter, about in (("R", "a random moment"), ("H", "a hashed moment")):
+        if any(word.upper().startswith(letter) for word in words):
+            raise InvalidSchedule(
+                f"cron line {line!r}: {letter} ({about}) would be drawn anew by each process; "
+                "write the moment out, or give the schedule a jitter"
+            )
+    if line.startswith("@"):
+        if line not in NICKNAMES:
+            raise InvalidSchedule(
+                f"cron line {line!r} is no nickname; there are {', '.join(NICKNAMES)}"
+            )
+    elif len(words) not in (5, 6):
+        raise InvalidSchedule(
+            f"cron line {line!r} has {len(words)} fields; it needs five (minute, hour, day of "
+            "month, month, day of week), or six with the seconds last"
+        )
