@@ -18,7 +18,7 @@ demo: $(READY) ## Run the site's main job on real input, to its end
 	@$(BIN)/python manage.py demo
 
 test: $(READY) ## Run the tests, on a real PostgreSQL
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
 check: $(READY) ## Formatting, lint, floors, types, Django's checks, migrations
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
