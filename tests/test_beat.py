@@ -580,6 +580,31 @@ def test_what_postgresql_refuses_does_not_sink_its_batch(
     assert Job.objects.get().schedule_id == row("good").pk
 
 
+@pytest.mark.parametrize("change", ["ends_at = 'infinity'", "grace = '300000 years'"])
+def test_a_value_that_python_cannot_hold_stops_no_other(
+    declare: Declare, step: Callable[[], float | None], change: str
+) -> None:
+    declare(odd=HOUR, good=HOUR)
+    make_due("odd")
+    make_due("good")
+    with django_connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jobs_schedule SET {change} WHERE name = 'odd'")
+        cursor.execute(
+            "UPDATE jobs_schedule SET next_run_at = now() - interval '1 s', stale_since = NULL"
+        )
+
+    step()
+
+    assert Job.objects.count() == 2
+
+
+def test_a_declaration_that_postgresql_refuses_stops_no_other(declare: Declare) -> None:
+    declare(**{"x" * 300: HOUR, "good": HOUR})
+
+    assert row("good").next_run_at is not None
+    assert Schedule.objects.count() == 1
+
+
 def test_a_mended_schedule_fires_the_tick_that_it_missed(
     declare: Declare, step: Callable[[], float | None]
 ) -> None:

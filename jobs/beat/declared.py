@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from jobs import codec, conf, cron
@@ -92,27 +93,30 @@ def synchronise() -> None:
         # The system check says so, too; it must not stop the others.
         logger.error("schedule %s cannot be declared: %s", name, error)
     rows = Schedule.objects.using(alias)
+    own = rows.filter(Q(name__in=wanted) | ~Q(source=Schedule.Source.HAND))
     with transaction.atomic(using=alias):
-        known = {row.name: row for row in rows.select_for_update().order_by("name")}
+        known = {row.name: row for row in own.select_for_update(no_key=True).order_by("name")}
         for name, one in wanted.items():
             try:
-                columns = one.columns()
-            except (JobsError, ImportError) as error:
-                logger.error("schedule %s cannot be declared: %s", name, error)
-                continue
-            row = known.get(name)
-            if row is None:
-                # Another beat may insert the same one just now.
-                rows.bulk_create([Schedule(name=name, **columns)], ignore_conflicts=True)
-            elif row.retired_at or any(getattr(row, k) != v for k, v in columns.items()):
-                # A tick that is due stays due, unless the rule itself is another: the
-                # trigger's business.
-                rows.filter(pk=row.pk).update(**columns, retired_at=None)
+                # PostgreSQL may refuse what looked right: that one alone.
+                with transaction.atomic(using=alias):
+                    _write(rows, known.get(name), name, one.columns())
+            except (JobsError, ImportError, DatabaseError) as error:
+                logger.error("schedule %s cannot be declared: %s", name, str(error).strip())
         gone = [
-            row.name
+            row.pk
             for row in known.values()
-            if row.source != Schedule.Source.HAND
-            and not row.retired_at
-            and row.name not in {*wanted, *bad}
+            if not row.retired_at and row.name not in {*wanted, *bad}
         ]
-        rows.filter(name__in=gone).update(retired_at=Now())
+        rows.filter(pk__in=gone).update(retired_at=Now())
+
+
+def _write(
+    rows: QuerySet[Schedule], row: Schedule | None, name: str, columns: dict[str, Any]
+) -> None:
+    if row is None:
+        # Another beat may insert the same one just now.
+        rows.bulk_create([Schedule(name=name, **columns)], ignore_conflicts=True)
+    elif row.retired_at or any(getattr(row, k) != v for k, v in columns.items()):
+        # A tick that is due stays due, unless the rule itself is another: the trigger's business.
+        rows.filter(pk=row.pk).update(**columns, retired_at=None)

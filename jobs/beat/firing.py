@@ -14,6 +14,8 @@ from typing import Any
 import psycopg
 from django.conf import settings as django_settings
 from django.db import transaction
+from psycopg.abc import Buffer
+from psycopg.types.datetime import IntervalLoader, TimestamptzLoader
 
 from jobs import codec, conf, cron, ids, lifecycle
 from jobs.execution import clean
@@ -53,6 +55,8 @@ class Beat:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        connection.adapters.register_loader("timestamptz", _Moment)
+        connection.adapters.register_loader("interval", _Duration)
 
     def step(self) -> float | None:
         """Fire what is due; returns in how many seconds there is more to do, None: not at all."""
@@ -120,6 +124,27 @@ class Beat:
             "later": _TRY_AGAIN,
         }
         self._connection.execute(_STATEMENTS["shelve"], parameters)
+
+
+class _Moment(TimestamptzLoader):
+    """One that Python's calendar does not have, such as infinity, is its end: a row that has
+    one must not keep all others from being read."""
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return datetime.max.replace(tzinfo=UTC)
+
+
+class _Duration(IntervalLoader):
+    """One that is too long for Python is its longest."""
+
+    def load(self, data: Buffer) -> timedelta:
+        try:
+            return super().load(data)
+        except (psycopg.DataError, OverflowError):
+            return timedelta.max
 
 
 def _row(values: Sequence[Any]) -> Row:
