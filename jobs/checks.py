@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import conf
+from .cron import Cron
 from .errors import JobsError
 
 OLDEST_POSTGRESQL = 15
@@ -108,6 +109,12 @@ def _schedules() -> Iterator[CheckMessage]:
             one.columns()
         except (JobsError, ImportError) as problem:
             yield Error(f"Schedule {one.name!r}: {problem}", id="jobs.E007")
+        if isinstance(one.plan.rule, Cron) and one.plan.rule.line.split()[5:] == ["*"]:
+            yield Warning(
+                f"Schedule {one.name!r} ticks each second of a minute: {one.plan.rule.line}",
+                hint="Seconds stand last in six fields; elsewhere they stand first.",
+                id="jobs.W004",
+            )
 
 
 @register(Tags.database)

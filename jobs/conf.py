@@ -86,7 +86,7 @@ class Settings:
         (), _NAMES, "Dotted paths of functions outside the site's own apps that may be jobs."
     )
     schedules: Mapping[str, Mapping[str, Any]] = _setting(
-        {}, _TEXT_TO_DICT, "Schedules by name: task, schedule, and optionally args and kwargs."
+        {}, _TEXT_TO_DICT, "Schedules by name: task, schedule, and any option of a schedule."
     )
     max_argument_bytes: int = _setting(
         1_000_000, _COUNT, "The largest arguments of a job, as JSON."

@@ -23,11 +23,15 @@ LIST = "/admin/jobs/job/"
 def sign_in(user: str, password: str) -> None: ...
 
 
-def client_with(*codenames: str, is_superuser: bool = False) -> Client:
-    user = User.objects.create(username="ada", is_staff=True, is_superuser=is_superuser)
+def user_with(*codenames: str, name: str = "eve", is_superuser: bool = False) -> User:
+    user = User.objects.create(username=name, is_staff=True, is_superuser=is_superuser)
     user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+def client_with(*codenames: str, is_superuser: bool = False) -> Client:
     client = Client()
-    client.force_login(user)
+    client.force_login(user_with(*codenames, name="ada", is_superuser=is_superuser))
     return client
 
 

@@ -1,5 +1,6 @@
 """Schedules in the admin: seen, made, changed, run now, by those who may."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +13,9 @@ from django.test import Client
 from django.utils import timezone
 
 from jobs import Job, beat
+from jobs.admin.payload import HIDDEN
 from jobs.models import Schedule
-from tests.test_admin import client_with, page
+from tests.test_admin import client_with, page, sign_in, user_with
 
 LIST = "/admin/jobs/schedule/"
 ADD = f"{LIST}add/"
@@ -54,16 +56,20 @@ def test_the_list_tells_when_each_runs_and_what_came_of_it(
     Schedule.objects.update(next_run_at=Now())
     step()
     job = Job.objects.get()
-    for _ in range(3):
-        beat.run_now(row).cancel()
+    beat.run_now(row).cancel()
+    bad = beat.run_now(row)
+    Job.objects.filter(pk=bad.pk).update(
+        state="failed", claimable=False, failed_at=Now(), finished_at=Now()
+    )
 
     text = page(superuser, LIST)
 
     assert "At 03:00" in text
     assert 'title="0 3 * * *"' in text
-    assert "jobs-cancelled" in text
+    assert "jobs-failed" in text
     assert f"/admin/jobs/job/{Job.objects.order_by('-id')[0].pk}/change/" in text
-    assert "4 runs, 3 failed" in text
+    # Cancelled, and still queued: neither good nor bad.
+    assert "3 runs, 1 failed" in text
     assert text.count("<rect") == 2
     assert "&lt;" not in text
     assert str(job.pk) not in text
@@ -186,17 +192,93 @@ def test_the_preview_tells_what_is_typed(superuser: Client) -> None:
         found: dict[str, Any] = answer.json()
         return found
 
-    good = told(timezone="Europe/Berlin", name="", args="")
+    good = told(timezone="Europe/Berlin", name="")
     assert good["words"] == "At 03:00 (Europe/Berlin)"
     assert len(good["runs"]) == 10
     assert all("03:00:00 CE" in run for run in good["runs"])
     assert good["signature"] == "add(a: 'int', b: 'int' = 1)"
     assert good["error"] == ""
     assert "names no date" in told(line="0 3 30 2 *")["error"]
+    assert "missing a required argument" in told(args="")["error"]
+    assert "Jitter" in told(jitter="abc")["error"]
+    # What is not typed yet is no mistake yet.
+    assert told(line="", name="")["error"] == ""
     assert len(told(max_runs="3")["runs"]) == 3
     tomorrow = (timezone.now() + timedelta(days=1)).date().isoformat()
     once = told(kind="at", anchor_0=tomorrow, anchor_1="12:00")
     assert len(once["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"metadata": "NaN"}, {"metadata": '{"a": "\\u0000"}'}, {"metadata": "[1]"},
+        {"args": "1e999"}, {"args": '["\\ud800"]'}, {"args": "[" * 2000 + "]" * 2000},
+        {"kwargs": "[]"}, {"ends_at_0": "2020-01-01", "ends_at_1": "00:00"},
+        {"starts_at_0": "9999-12-31", "starts_at_1": "00:00"}, {"name": "taken"},
+    ],
+)  # fmt: skip
+def test_odd_values_are_refused_and_break_no_page(superuser: Client, given: dict[str, str]) -> None:
+    nightly(name="taken")
+
+    answer = superuser.post(ADD, EMPTY | given)
+
+    assert answer.status_code == 200
+    assert answer.context["adminform"].form.errors
+    assert superuser.post(f"{LIST}preview/", EMPTY | given).status_code == 200
+    assert Schedule.objects.count() == 1
+
+
+def test_arguments_that_json_has_no_word_for_stay_as_they_are_kept(superuser: Client) -> None:
+    day = {"$jobs": ["date", "2026-05-01"]}
+    row = nightly(arguments={"args": [1, day], "kwargs": {}})
+
+    answer = superuser.post(change(row), EMPTY | {"args": json.dumps([2, day])})
+
+    assert answer.status_code == 302
+    row.refresh_from_db()
+    assert row.arguments == {"args": [2, day], "kwargs": {}}
+
+
+def test_what_a_task_calls_sensitive_is_shown_to_nobody_and_stays(superuser: Client) -> None:
+    row = nightly(
+        task=f"{sign_in.module_path}",
+        arguments={"args": ["ada"], "kwargs": {"password": "hunter2"}},
+    )
+    text = page(superuser, change(row))
+    assert "hunter2" not in text
+    viewer = Client()
+    viewer.force_login(user_with("view_schedule", "view_payload"))
+    assert "hunter2" not in page(viewer, change(row))
+    assert "ada" in page(viewer, change(row))
+    blind = Client()
+    blind.force_login(user_with("view_schedule", name="blind"))
+    assert "&quot;ada&quot;" not in page(blind, change(row))
+
+    answer = superuser.post(
+        change(row),
+        EMPTY
+        | {
+            "task": row.task,
+            "args": '["eve"]',
+            "kwargs": json.dumps({"password": HIDDEN}),
+        },
+    )
+
+    assert answer.status_code == 302
+    row.refresh_from_db()
+    assert row.arguments == {"args": ["eve"], "kwargs": {"password": "hunter2"}}
+
+
+def test_a_schedule_that_ticks_no_more_says_so(superuser: Client) -> None:
+    nightly(name="done")
+    Schedule.objects.update(next_run_at=None, stale_since=None)
+    nightly(name="off", enabled=False)
+
+    text = page(superuser, LIST)
+
+    assert "ended" in text
+    assert "disabled" in text
 
 
 # Actions.

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 from django.core.management import call_command
+from django.db import IntegrityError, transaction
 from django.db import connection as django_connection
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import override_settings
@@ -505,7 +505,7 @@ def test_a_beat_that_thought_for_too_long_fires_nothing(
     make_due()
     slow, quick = beat.Beat(connect()), beat.Beat(connect())
     rows, now = slow._due()
-    moves = [move for one in rows if (move := slow._move(one, now))]
+    moves, _ = slow._decide(rows, now)
 
     quick.step()
     assert lifecycle.fire(slow._connection, moves) == set()
@@ -513,7 +513,7 @@ def test_a_beat_that_thought_for_too_long_fires_nothing(
 
     make_due()
     rows, now = slow._due()
-    moves = [move for one in rows if (move := slow._move(one, now))]
+    moves, _ = slow._decide(rows, now)
     Schedule.objects.update(arguments={"args": [2], "kwargs": {}})
     assert lifecycle.fire(slow._connection, moves) == set()
     quick.step()
@@ -568,34 +568,104 @@ def test_a_rule_that_became_bad_is_shown_as_bad(
 def test_what_postgresql_refuses_does_not_sink_its_batch(
     declare: Declare, step: Callable[[], float | None]
 ) -> None:
-    declare(bad=HOUR, good=HOUR)
-    # Later than its calendar goes.
-    Schedule.objects.filter(name="bad").update(run_after=timedelta(days=300_000 * 365))
+    declare(bad={"schedule": HOUR, "args": [1], "queue_name": "refused"}, good=HOUR)
     make_due("bad")
     make_due("good")
+    with django_connection.cursor() as cursor:
+        # A site's own rule.
+        cursor.execute("ALTER TABLE jobs_job ADD CONSTRAINT own CHECK (queue_name <> 'refused')")
+    try:
+        step()
+    finally:
+        with django_connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE jobs_job DROP CONSTRAINT own")
 
-    step()
-
-    assert row("bad").problem != ""
+    assert "CheckViolation" in row("bad").problem
     assert Job.objects.get().schedule_id == row("good").pk
 
 
 @pytest.mark.parametrize("change", ["ends_at = 'infinity'", "grace = '300000 years'"])
-def test_a_value_that_python_cannot_hold_stops_no_other(
-    declare: Declare, step: Callable[[], float | None], change: str
+def test_a_value_that_python_cannot_hold_is_refused_by_the_database(
+    declare: Declare, change: str
 ) -> None:
-    declare(odd=HOUR, good=HOUR)
-    make_due("odd")
-    make_due("good")
-    with django_connection.cursor() as cursor:
-        cursor.execute(f"UPDATE jobs_schedule SET {change} WHERE name = 'odd'")
-        cursor.execute(
-            "UPDATE jobs_schedule SET next_run_at = now() - interval '1 s', stale_since = NULL"
-        )
+    declare(it=HOUR)
 
+    with pytest.raises(IntegrityError), django_connection.cursor() as cursor:
+        cursor.execute(f"UPDATE jobs_schedule SET {change}")
+
+
+def test_a_bad_schedule_whose_row_somebody_holds_puts_off_no_other(
+    declare: Declare, step: Callable[[], float | None], connection: psycopg.Connection[Any]
+) -> None:
+    declare(bad=HOUR, good=HOUR)
+    Schedule.objects.filter(name="bad").update(task="tests.tasks.vanished")
+    make_due("bad")
+    make_due("good")
+
+    with connection.transaction():
+        connection.execute("SELECT FROM jobs_schedule WHERE name = 'bad' FOR UPDATE")
+        step()
+
+    assert Job.objects.count() == 1
+
+
+def test_a_run_that_cannot_be_cancelled_now_puts_off_only_its_own_successor(
+    declare: Declare, step: Callable[[], float | None], connection: psycopg.Connection[Any]
+) -> None:
+    both = {"schedule": HOUR, "args": [1], "overlap": "cancel"}
+    declare(held=both, free=both)
+    for _ in range(2):
+        make_due("held", ago=2 * HOUR)
+        make_due("free", ago=2 * HOUR)
+        if not Job.objects.exists():
+            step()
+    Schedule.objects.update(last_tick=None)
+    old = row("held").last_job_id
+
+    with connection.transaction():
+        connection.execute("SELECT FROM jobs_job WHERE id = %s FOR UPDATE", [old])
+        step()
+    states = Job.objects.order_by("id").values_list("schedule_id", "state")
+
+    assert list(states.filter(schedule_id=row("held").pk)) == [(row("held").pk, "queued")]
+    assert [state for _, state in states.filter(schedule_id=row("free").pk)] == [
+        "cancelled",
+        "queued",
+    ]
+
+
+# Copies of a row that are saved whole.
+
+
+def test_who_saves_an_old_copy_writes_over_no_beat(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it=HOUR)
+    due = make_due()
+    mine = row()
+    step()
+    mine.description = "changed"
+    mine.save()
     step()
 
-    assert Job.objects.count() == 2
+    assert ticks() == [due]
+    assert (row().description, row().runs, row().last_tick) == ("changed", 1, due)
+    with django_connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_schedule SET timeout = NULL, last_tick = NULL, runs = 0")
+    assert (row().runs, row().last_tick) == (1, due)
+
+
+def test_who_saves_what_was_just_made_unplans_nothing(step: Callable[[], float | None]) -> None:
+    made = Schedule.objects.create(
+        name="it", task="tests.tasks.noop", kind="cron", line="0 3 * * *"
+    )
+    made.description = "changed"
+    made.save()
+    step()
+    made.save()
+    step()
+
+    assert row().next_run_at is not None
 
 
 def test_a_declaration_that_postgresql_refuses_stops_no_other(declare: Declare) -> None:
@@ -612,12 +682,40 @@ def test_a_mended_schedule_fires_the_tick_that_it_missed(
     Schedule.objects.update(task="tests.tasks.vanished")
     make_due(ago=MINUTE)
     step()
-    Schedule.objects.update(task="tests.tasks.add", next_run_at=Now())
-
+    # It is tried at once.
+    Schedule.objects.update(task="tests.tasks.add")
     step()
 
     assert row().problem == ""
     assert ticks() == [row().last_tick]
+
+
+def test_what_was_not_missed_is_not_made_up_for_after_a_problem(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    """Switched off for days, on again, and then its first tick fails."""
+    declare(it={"schedule": MINUTE, "args": [1], "catch_up": "all"})
+    Schedule.objects.update(last_tick=Now() - timedelta(days=3))
+    due = make_due()
+    Schedule.objects.update(task="tests.tasks.vanished")
+    step()
+    Schedule.objects.update(task="tests.tasks.add")
+    step()
+
+    assert ticks() == [due]
+
+
+def test_a_problem_stays_while_no_tick_is_fired(
+    declare: Declare, step: Callable[[], float | None]
+) -> None:
+    declare(it={"schedule": MINUTE, "args": [1], "catch_up": "none"})
+    Schedule.objects.update(task="tests.tasks.vanished")
+    make_due(ago=10 * MINUTE)
+    step()
+    Schedule.objects.update(next_run_at=Now())
+    step()
+
+    assert "TaskNotFound" in row().problem
 
 
 # Run now.

@@ -4,6 +4,7 @@ import shutil
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -128,6 +129,8 @@ def test_three_oclock_daily_ticks_once_each_day_of_a_year(zone: str) -> None:
         ("0 0 30 2 *", "names no date"),
         ("R * * * *", "random"),
         ("H 3 * * *", "hashed"),
+        ("*/90 * * * *", "step 90"),
+        (f"{','.join(['1'] * 200)} * * * *", "characters"),
     ],
 )
 def test_a_bad_line_is_refused_with_the_reason(line: str, words: str) -> None:
@@ -157,6 +160,14 @@ def test_an_interval_is_elapsed_time_through_a_clock_change() -> None:
     assert len(ticks(plan, "2026-03-28T12:00", "2026-03-30T12:00")) == 4
 
 
+def test_an_interval_is_elapsed_time_whatever_zone_its_anchor_is_told_in() -> None:
+    plan = every(days=1, anchor=datetime(2026, 1, 1, tzinfo=BERLIN))
+
+    found = plan.rule.next_after(datetime(2026, 7, 1, 12, tzinfo=BERLIN), "UTC")
+
+    assert found == moment("2026-07-01T23:00")
+
+
 def test_one_moment_ticks_once() -> None:
     plan = at(moment("2026-05-01T08:00"))
 
@@ -171,8 +182,25 @@ def test_what_a_schedule_may_be_said_as() -> None:
     assert as_plan(cron("@daily"), max_runs=3).max_runs == 3
     with pytest.raises(InvalidSchedule, match="no schedule"):
         as_plan(5)
-    with pytest.raises(InvalidSchedule, match="no option 'overlaps'"):
-        as_plan("@daily", overlaps="skip")
+    assert as_plan("@daily", timezone="Asia/Tokyo").rule == Cron("@daily", "Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("say", "words"),
+    [
+        (lambda: as_plan("@daily", overlaps="skip"), "no option 'overlaps'; did you mean overlap"),
+        (lambda: cron("@daily", queue="mail"), "did you mean queue_name"),  # type: ignore[call-arg]
+        (lambda: every(minute=5), "no option 'minute'; did you mean minutes"),  # type: ignore[call-arg]
+        (lambda: as_plan(timedelta(hours=1), timezone="UTC"), "say it in cron"),
+        (lambda: at("2030-01-01"), "is a datetime"),  # type: ignore[arg-type]
+        (lambda: at(datetime.max.replace(tzinfo=UTC)), "in the years"),
+        (lambda: every(hours=10**7), "longer than a century"),
+        (lambda: cron(5), "is a text"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_people_write_first_is_refused_with_what_they_meant(say: Any, words: str) -> None:
+    with pytest.raises(InvalidSchedule, match=words):
+        say()
 
 
 @pytest.mark.parametrize(

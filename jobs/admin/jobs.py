@@ -19,14 +19,12 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from jobs import lifecycle
-from jobs.errors import InvalidTransition, JobsError
+from jobs.errors import InvalidTransition
 from jobs.models import Attempt, Job
-from jobs.tasks import resolve
 
 from .base import ShowingAdmin, moment
 from .filters import QueueFilter, StateFilter, TaskFilter
-
-HIDDEN = "••••••"
+from .payload import without_sensitive
 
 
 class AttemptInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -173,15 +171,15 @@ class JobAdmin(ShowingAdmin):
 
     @admin.display(description=_("arguments"))
     def shown_arguments(self, job: Job[Any]) -> SafeString:
-        return _pretty(_without_sensitive(job))
+        return pretty(without_sensitive(job.task, job.arguments))
 
     @admin.display(description=_("result"))
     def shown_result(self, job: Job[Any]) -> SafeString:
-        return _pretty(job.result)
+        return pretty(job.result)
 
     @admin.display(description=_("metadata"))
     def shown_metadata(self, job: Job[Any]) -> SafeString:
-        return _pretty(job.metadata)
+        return pretty(job.metadata)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -299,23 +297,6 @@ def _cancel(request: HttpRequest, job: Job[Any]) -> str:
     return f"{job} has already ended: {job.get_state_display()}"
 
 
-def _without_sensitive(job: Job[Any]) -> dict[str, Any]:
-    """The arguments, but for those that the task calls sensitive. Unknown task: none at all."""
-    try:
-        task = resolve(job.task)
-    except (JobsError, ImportError):
-        return {"args": [HIDDEN] * len(job.args), "kwargs": dict.fromkeys(job.kwargs, HIDDEN)}
-    names = task.argument_names
-    args = [
-        HIDDEN if i < len(names) and names[i] in task.sensitive else value
-        for i, value in enumerate(job.args)
-    ]
-    kwargs = {
-        name: HIDDEN if name in task.sensitive else value for name, value in job.kwargs.items()
-    }
-    return {"args": args, "kwargs": kwargs}
-
-
-def _pretty(value: Any) -> SafeString:
+def pretty(value: Any) -> SafeString:
     text = "–" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
     return format_html('<pre class="jobs-payload">{}</pre>', text)

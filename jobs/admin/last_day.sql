@@ -3,7 +3,7 @@
 SELECT
     schedule.id,
     floor(extract(epoch FROM statement_timestamp() - job.enqueued_at) / 3600)::int AS hours_ago,
-    job.state IN ('failed', 'cancelled') AS is_bad,
+    job.state,
     count(*)
 FROM unnest(%(ids)s::bigint[]) AS schedule (id)
 CROSS JOIN LATERAL (

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from jobs.models import State
+
 _WIDTH, _GAP, _HEIGHT = 4, 1, 24
 
 
-def bars(columns: Sequence[tuple[int, int]], title: str) -> SafeString:
-    """A bar for each column: (good, bad), bad ones at the foot."""
-    most = max((good + bad for good, bad in columns), default=0) or 1
+class Column(NamedTuple):
+    """How many jobs have failed, have succeeded, and are neither: cancelled, or yet to end."""
+
+    bad: int = 0
+    good: int = 0
+    other: int = 0
+
+    def plus(self, state: str, count: int) -> Column:
+        if state == State.FAILED:
+            return self._replace(bad=self.bad + count)
+        if state == State.SUCCEEDED:
+            return self._replace(good=self.good + count)
+        return self._replace(other=self.other + count)
+
+
+def bars(columns: Sequence[Column], title: str) -> SafeString:
+    """A bar for each column, what is bad at its foot."""
+    most = max(map(sum, columns), default=0) or 1
     drawn = []
-    for i, (good, bad) in enumerate(columns):
+    for i, column in enumerate(columns):
         foot = _HEIGHT
-        for count, kind in ((bad, "bad"), (good, "good")):
+        for kind, count in column._asdict().items():
             if count:
                 # However few: to be seen.
                 height = max(2, round(count * _HEIGHT / most))

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import zoneinfo
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.conf import settings as django_settings
 from django.db import connections
+from django.forms.fields import InvalidJSONInput
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.text import get_text_list
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs import beat, conf, cron
-from jobs.errors import InvalidSchedule, JobsError
+from jobs import beat, codec, conf, cron
+from jobs.errors import InvalidSchedule, JobsError, NotStorable
 from jobs.models import Schedule
 from jobs.models.schedule import OPTIONS
 from jobs.tasks import registered, resolve
+
+from .payload import with_kept, without_sensitive
 
 # So many next runs are shown.
 PREVIEWED = 10
@@ -48,21 +52,41 @@ _NEEDED = {
 _LINES = forms.Textarea(attrs={"rows": 2, "cols": 60})
 
 
+class _Json(forms.JSONField):
+    """Empty where there is nothing, not "null"."""
+
+    widget = _LINES
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+            # Nothing that PostgreSQL, or whoever reads it, would choke on.
+            codec.encode(found, str(self.label))
+            return found
+        except (NotStorable, RecursionError, ValueError) as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        # As it was typed: it may be nothing that can be read.
+        return initial if self.disabled or data is None else InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     """Of those that nobody declares in code."""
 
     task = forms.ChoiceField(label=_("Task"))
-    args = forms.JSONField(
+    args = _Json(
         label=_("Positional arguments"),
         required=False,
         help_text=_("A JSON list: [1, true]"),
-        widget=_LINES,
     )
-    kwargs = forms.JSONField(
+    kwargs = _Json(
         label=_("Keyword arguments"),
         required=False,
         help_text=_('A JSON object: {"name": "x"}'),
-        widget=_LINES,
     )
     timezone = forms.ChoiceField(label=_("Time zone"), required=False)
     event = forms.ChoiceField(
@@ -79,7 +103,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             "starts_at", "ends_at", "max_runs", "catch_up", "catch_up_limit", "grace", "overlap",
             "jitter", "tick_argument", *OPTIONS,
         )  # fmt: skip
-        widgets = {"description": _LINES, "metadata": _LINES}
+        widgets = {"description": _LINES}
+        field_classes = {"metadata": _Json}
         help_texts = {
             "line": _("Minute, hour, day of month, month, day of week; seconds last, if at all."),
             "days": _("Where both are restricted. Celery wants both to fit, other crons either."),
@@ -106,24 +131,52 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["timezone"].choices = _choices(  # type: ignore[attr-defined]
             zones, self.instance.timezone
         )
-        kept = self.instance.arguments if self.instance.pk else {"args": [], "kwargs": {}}
-        self.fields["args"].initial, self.fields["kwargs"].initial = kept["args"], kept["kwargs"]
+        self._kept: dict[str, Any] = {"args": [], "kwargs": {}}
+        if self.instance.pk:
+            self._kept = self.instance.arguments
+        else:
+            self.fields["kind"].initial = Schedule.Kind.CRON
+        shown = without_sensitive(self.instance.task, self._kept)
+        for name, value in shown.items():
+            self.fields[name].initial = value or None
 
     def clean(self) -> dict[str, Any]:
         given = super().clean() or {}
         for name, empty, kind in (("args", [], list), ("kwargs", {}, dict)):
-            value = given.get(name)
-            if name in given and not isinstance(empty if value is None else value, kind):
+            value = empty if given.get(name) is None else given[name]
+            if name not in given:
+                continue
+            if isinstance(value, kind):
+                given[name] = with_kept(value, self._kept[name])
+            else:
                 self.add_error(name, self.fields[name].help_text)
         if self.errors or "kind" not in given:
             return given
         try:
             plan = self.plan(given)
-            given["arguments"] = beat.encoded(resolve(given["task"]), plan)
             self._refuse_the_past(plan)
+            given["arguments"] = self.encoded(given["task"], plan)
         except (JobsError, ImportError) as error:
             self.add_error(self._culprit(given, str(error)), str(error))
         return given
+
+    def encoded(self, name: str, plan: cron.Plan) -> dict[str, Any]:
+        """The arguments as a row keeps them. What was kept under a tag (a date, say) is shown and
+        typed, and stays, as it is kept."""
+        made = beat.encoded(resolve(name), plan)
+        for typed, encoded in ((list(plan.args), made["args"]), (plan.kwargs, made["kwargs"])):
+            places: Any = range(len(typed)) if isinstance(typed, list) else typed
+            for place in places:
+                if codec.TAG in json.dumps(typed[place]):
+                    encoded[place] = typed[place]
+        return made
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        rows = Schedule.objects.using(conf.settings().database).exclude(pk=self.instance.pk)
+        if rows.filter(name=name).exists():
+            raise forms.ValidationError(_("There is a schedule of that name already."))
+        return name
 
     def plan(self, given: dict[str, Any]) -> cron.Plan:
         """What the fields come to; InvalidSchedule where they come to nothing."""
@@ -134,15 +187,17 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             raise InvalidSchedule(gettext("Needed for this kind: %(names)s") % {"names": names})
         columns = {name: given.get(name) for name in _RULE[given["kind"]]}
         if given["kind"] == Schedule.Kind.INTERVAL and columns["anchor"] is None:
-            columns["anchor"] = given["anchor"] = _now()
+            columns["anchor"] = given["anchor"] = cron.EPOCH
         rule = Schedule(kind=given["kind"], **columns).rule
         names_of_options = (*_POLICY, *OPTIONS, "args", "kwargs")
         said = {name: given.get(name) for name in names_of_options}
         return cron.as_plan(rule, **{name: one for name, one in said.items() if one is not None})
 
     def _refuse_the_past(self, plan: cron.Plan) -> None:
+        if plan.ends_at and "ends_at" in self.changed_data and plan.ends_at <= now():
+            raise InvalidSchedule(gettext("ends_at is %s; it lies in the past") % plan.ends_at)
         is_new = not self.instance.pk or {"kind", "anchor"} & set(self.changed_data)
-        if is_new and isinstance(plan.rule, cron.At) and plan.rule.moment <= _now():
+        if is_new and isinstance(plan.rule, cron.At) and plan.rule.moment <= now():
             raise InvalidSchedule(gettext("The moment lies in the past."))
 
     def _culprit(self, given: Mapping[str, Any], told: str) -> str | None:
@@ -176,16 +231,32 @@ def preview(form: ScheduleForm) -> dict[str, Any]:
     told: dict[str, Any] = {"words": "", "runs": [], "error": "", "signature": "", "about": ""}
     if task := given.get("task"):
         told["signature"], told["about"] = signature(task)
-    given = {"kind": Schedule.Kind.CRON} | given
+    # What is not typed yet is no mistake yet.
+    typed = [name for name in form.errors if name != "__all__" and _is_typed(form, name)]
+    told["error"] = " ".join(f"{form.fields[name].label}: {form.errors[name][0]}" for name in typed)
+    if "kind" not in given:
+        return told
     try:
         plan = form.plan(given)
     except JobsError as error:
-        # A field that is refused is not among what is given any more.
-        refused = [form.errors[name][0] for name in _RULE[given["kind"]] if name in form.errors]
-        return told | {"error": refused[0] if refused else str(error)}
+        if all(_is_typed(form, name) for name in _NEEDED[given["kind"]]):
+            told["error"] = told["error"] or str(error)
+        return told
+    if task:
+        try:
+            form.encoded(task, plan)
+        except (JobsError, ImportError) as error:
+            told["error"] = told["error"] or str(error)
     told["words"] = cron.in_words(plan.rule)
     told["runs"] = _next_runs(plan, given.get("timezone") or django_settings.TIME_ZONE)
     return told
+
+
+def _is_typed(form: ScheduleForm, name: str) -> bool:
+    field = form.fields[name]
+    value = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
+    parts = value if isinstance(value, list) else [value]
+    return any(part not in (None, "") for part in parts)
 
 
 def signature(name: str) -> tuple[str, str]:
@@ -199,7 +270,7 @@ def signature(name: str) -> tuple[str, str]:
 
 
 def _next_runs(plan: cron.Plan, zone: str) -> list[str]:
-    tz, moment = cron.zone(zone), _now()
+    tz, moment = cron.zone(zone), now()
     found: list[str] = []
     while len(found) < min(PREVIEWED, plan.max_runs or PREVIEWED):
         tick = cron.first_after(plan.rule, plan.policy, moment, django_settings.TIME_ZONE)
@@ -217,14 +288,9 @@ def _choices(names: Mapping[str, str], own: str) -> list[tuple[str, Any]]:
     return list((dict(names) | (gone if own else {})).items())
 
 
-def _now() -> datetime:
-    """The database's time, to the second."""
+def now() -> datetime:
+    """The database's time."""
     with connections[conf.settings().database].cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now.replace(microsecond=0).astimezone(timezone.get_default_timezone())
-
-
-def soon(moment: datetime) -> timedelta:
-    """For how long a moment is still to come; negative once it has passed."""
-    return moment - _now()
+        found: datetime = cursor.fetchone()[0]
+    return found.astimezone(timezone.get_default_timezone())

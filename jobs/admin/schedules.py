@@ -15,6 +15,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -29,14 +30,15 @@ from jobs import beat, conf, cron, ids
 from jobs.errors import InvalidSchedule, JobsError
 from jobs.lifecycle.statements import read_all
 from jobs.models import Job, Schedule, State
+from jobs.models.schedule import LATE
 
 from .base import ShowingAdmin, moment
-from .pictures import bars
-from .schedule_form import ScheduleForm, SwitchForm, preview, soon
+from .jobs import may_view_payload, pretty
+from .payload import without_sensitive
+from .pictures import Column, bars
+from .schedule_form import ScheduleForm, SwitchForm, now, preview
 
 _STATEMENTS = read_all(Path(__file__).parent)
-# A tick that is later than this has no beat that serves it.
-_LATE = timedelta(seconds=10)
 _HOURS = 24
 # So many jobs of each schedule are counted for a day's picture.
 _COUNTED = 2000
@@ -51,7 +53,9 @@ class HealthFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         if self.value() == "bad":
-            return queryset.filter(~Q(problem="") | Q(last_state=State.FAILED))
+            late = Now() - LATE
+            is_late = Q(next_run_at__lt=late) | Q(stale_since__lt=late)
+            return queryset.filter(~Q(problem="") | Q(last_state=State.FAILED) | is_late)
         if self.value() == "retired":
             return queryset.filter(retired_at__isnull=False)
         return None
@@ -63,26 +67,26 @@ class ScheduleList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         days = last_days([row.pk for row in self.result_list])
+        moment = now()
         for row in self.result_list:
-            row.last_day = days[row.pk]
+            row.last_day, row.seen_at = days[row.pk], moment
 
 
 @admin.register(Schedule)
 class ScheduleAdmin(ShowingAdmin):
     list_display = (
         "shown_name",
+        "shown_enabled",
         "shown_rule",
         "shown_next_run",
         "shown_last_run",
         "shown_last_day",
-        "shown_enabled",
     )
     list_display_links = None
     list_filter = ("enabled", HealthFilter, "source", "kind")
     search_fields = ("name", "task", "description")
     actions = ("enable", "disable", "run_now")
     change_form_template = "admin/jobs/schedule/change_form.html"
-    save_as = True
 
     shown_last_tick = moment("last_tick", _("last tick"))
     shown_created_at = moment("created_at", _("created at"))
@@ -147,17 +151,17 @@ class ScheduleAdmin(ShowingAdmin):
         return format_html('<span title="{}">{}</span>', raw or words, words)
 
     @admin.display(description=_("next run"), ordering="next_run_at")
-    def shown_next_run(self, schedule: Schedule) -> SafeString | str:
-        if schedule.next_run_at is None:
-            is_waiting = schedule.stale_since is not None
-            return gettext("as soon as a beat has planned it") if is_waiting else "–"
-        shown = _time(schedule.next_run_at)
-        left = soon(schedule.next_run_at)
-        if left > -_LATE:
-            return shown
-        late = gettext("late: no beat has served it for %(time)s")
-        told = late % {"time": timesince(schedule.next_run_at)}
-        return format_html('{}<br><span class="jobs-wrong">{}</span>', shown, told)
+    def shown_next_run(self, schedule: Any) -> SafeString | str:
+        late = schedule.late_by(schedule.seen_at)
+        shown = _time(schedule.next_run_at) if schedule.next_run_at else ""
+        if late is not None:
+            told = gettext("late: no beat has served it for %(time)s") % {"time": ago(late)}
+            return format_html('{} <span class="jobs-wrong">{}</span>', shown, told)
+        if schedule.stale_since is not None:
+            return gettext("as soon as a beat has planned it")
+        if not schedule.enabled:
+            return gettext("disabled")
+        return gettext("ended") if schedule.has_ended else shown or "–"
 
     @admin.display(description=_("last run"), ordering="last_at")
     def shown_last_run(self, schedule: Any) -> SafeString | str:
@@ -174,12 +178,12 @@ class ScheduleAdmin(ShowingAdmin):
 
     @admin.display(description=_("last day"))
     def shown_last_day(self, schedule: Any) -> SafeString | str:
-        columns: list[tuple[int, int]] = getattr(schedule, "last_day", None) or []
-        good, bad = sum(one for one, _ in columns), sum(one for _, one in columns)
-        if not good + bad:
+        columns: list[Column] = getattr(schedule, "last_day", None) or []
+        total, bad = sum(map(sum, columns)), sum(column.bad for column in columns)
+        if not total:
             return "–"
-        told = ngettext("%(count)d run", "%(count)d runs", good + bad) % {"count": good + bad}
-        if good + bad >= _COUNTED:
+        told = ngettext("%(count)d run", "%(count)d runs", total) % {"count": total}
+        if total >= _COUNTED:
             told += "+"
         if bad:
             told += ", " + ngettext("%(count)d failed", "%(count)d failed", bad) % {"count": bad}
@@ -223,19 +227,31 @@ class ScheduleAdmin(ShowingAdmin):
         if obj is None or obj.source == Schedule.Source.HAND:
             return facts
         own = [name for name in _FIELDS if name not in ("enabled", "args", "kwargs")]
-        return [*facts, *own, "arguments"]
+        return [*facts, *own, "shown_arguments"]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         is_declared = obj is not None and obj.source != Schedule.Source.HAND
         may_edit = self.has_change_permission(request, obj) and not is_declared
         sections = [
-            (title, {"fields": tuple(_as_kept(names, may_edit)), **more})
+            (title, {"fields": tuple(shown), **more})
             for title, names, more in _SECTIONS
+            if (shown := names if may_edit else self._kept(request, names, obj))
         ]
         if obj is not None:
             facts = self.get_readonly_fields(request, None)
             sections.insert(2, (_("What came of it"), {"fields": tuple(facts)}))
         return sections
+
+    def _kept(self, request: HttpRequest, names: tuple[str, ...], obj: Any) -> list[str]:
+        """For who may not edit: what the row says, and of its arguments what they may see."""
+        shown = [name for name in names if getattr(obj, name, None) not in (None, "")]
+        if "args" in names and may_view_payload(request):
+            shown.append("shown_arguments")
+        return shown
+
+    @admin.display(description=_("arguments"))
+    def shown_arguments(self, schedule: Schedule) -> SafeString:
+        return pretty(without_sensitive(schedule.task, schedule.arguments))
 
     def change_view(
         self,
@@ -252,8 +268,14 @@ class ScheduleAdmin(ShowingAdmin):
     ) -> Any:
         found = super().get_object(request, object_id, from_field)
         if found is not None:
-            found.last_day = last_days([found.pk])[found.pk]
+            found.last_day, found.seen_at = last_days([found.pk])[found.pk], now()
         return found
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.save(using=conf.settings().database)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        obj.delete(using=conf.settings().database)
 
     # What can be done.
 
@@ -274,6 +296,9 @@ class ScheduleAdmin(ShowingAdmin):
         changed = list(queryset.filter(enabled=not on))
         rows = Schedule.objects.using(conf.settings().database)
         rows.filter(pk__in=[row.pk for row in changed]).update(enabled=on)
+        if not changed:
+            self.message_user(request, gettext("Nothing to change: so it was already."))
+            return
         done = "enabled" if on else "disabled"
         for row in changed:
             self.log_change(request, row, [{"changed": {"fields": [done]}}])
@@ -336,7 +361,7 @@ _SECTIONS: list[tuple[Any, tuple[str, ...], dict[str, Any]]] = [
         {"classes": ("jobs-when",)},
     ),
     (
-        _("Ticks that are missed, meet a run that lives, or come together"),
+        _("Missed ticks, overlapping runs, jitter"),
         ("catch_up", "catch_up_limit", "grace", "overlap", "jitter", "tick_argument"),
         {"classes": ("collapse",)},
     ),
@@ -352,28 +377,28 @@ _SECTIONS: list[tuple[Any, tuple[str, ...], dict[str, Any]]] = [
 _FIELDS = [name for _, names, _ in _SECTIONS for name in names]
 
 
-def _as_kept(names: tuple[str, ...], may_edit: bool) -> list[str]:
-    """Who may not edit sees the arguments as the row has them."""
-    if may_edit:
-        return list(names)
-    kept = ["arguments" if name == "args" else name for name in names]
-    return [name for name in kept if name != "kwargs"]
-
-
 def _time(value: Any) -> SafeString:
     shown = moment("value", "")(None, type("Row", (), {"value": value}))
     return SafeString(shown)
 
 
-def last_days(pks: list[int]) -> dict[int, list[tuple[int, int]]]:
-    """What became of each schedule's jobs of the last day, by the hour: (good, bad)."""
-    found = {pk: [(0, 0)] * _HOURS for pk in pks}
+def ago(time: timedelta) -> str:
+    """A duration in words, also when it is short."""
+    if time < timedelta(minutes=2):
+        seconds = int(time.total_seconds())
+        return ngettext("%(num)d second", "%(num)d seconds", seconds) % {"num": seconds}
+    moment = now()
+    return timesince(moment - time, moment)
+
+
+def last_days(pks: list[int]) -> dict[int, list[Column]]:
+    """What became of each schedule's jobs of the last day, by the hour."""
+    found = {pk: [Column()] * _HOURS for pk in pks}
     since = ids.first_of(timedelta(hours=_HOURS))
     with connections[conf.settings().database].cursor() as cursor:
         parameters: dict[str, Any] = {"ids": pks, "since": since, "most": _COUNTED}
         cursor.execute(_STATEMENTS["last_day"], parameters)
-        for pk, hours_ago, is_bad, count in cursor.fetchall():
-            column = _HOURS - 1 - min(max(hours_ago, 0), _HOURS - 1)
-            good, bad = found[pk][column]
-            found[pk][column] = (good, bad + count) if is_bad else (good + count, bad)
+        for pk, hours_ago, state, count in cursor.fetchall():
+            hour = _HOURS - 1 - min(max(hours_ago, 0), _HOURS - 1)
+            found[pk][hour] = found[pk][hour].plus(state, count)
     return found

@@ -20,6 +20,8 @@ from jobs.tasks import Task, call, registered, resolve
 
 logger = logging.getLogger("jobs")
 
+_LONGEST_NAME = 255
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -42,6 +44,8 @@ def encoded(task: Task[..., Any], plan: cron.Plan) -> dict[str, Any]:
     """The arguments as a row keeps them; an error that names what does not fit the task."""
     options = {name: getattr(plan, name) for name in OPTIONS}
     task = call.checked(task.using(**options))
+    # What its metadata cannot keep is refused, too.
+    call.draft(task)
     # Any moment will do to see whether the call fits.
     tick = {plan.tick_argument: datetime.now(UTC)} if plan.tick_argument else {}
     made = call.encoded_call(task, plan.args, dict(plan.kwargs) | tick)
@@ -70,6 +74,10 @@ def declared() -> tuple[dict[str, Declared], dict[str, JobsError]]:
 
 
 def _from_settings(name: str, said: Mapping[str, Any]) -> Declared:
+    if len(name) > _LONGEST_NAME or "\0" in name:
+        raise InvalidSchedule(f"its name has {len(name)} characters; it may have {_LONGEST_NAME}")
+    if not all(isinstance(key, str) for key in said) or not isinstance(said.get("task", ""), str):
+        raise InvalidSchedule("its keys are names, and its task is the name of one")
     if not {"task", "schedule"} <= said.keys():
         raise InvalidSchedule(
             "it needs 'task' and 'schedule', and may have "

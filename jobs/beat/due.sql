@@ -11,7 +11,7 @@ SELECT
             FROM jobs_job
             WHERE schedule_id = schedule.id
             ORDER BY id DESC
-            LIMIT 100
+            LIMIT 1000
         ) AS job
         WHERE job.state IN ('waiting', 'queued', 'running')
         ORDER BY job.id

@@ -14,8 +14,6 @@ from typing import Any
 import psycopg
 from django.conf import settings as django_settings
 from django.db import transaction
-from psycopg.abc import Buffer
-from psycopg.types.datetime import IntervalLoader, TimestamptzLoader
 
 from jobs import codec, conf, cron, ids, lifecycle
 from jobs.execution import clean
@@ -32,6 +30,7 @@ _BATCH = 500
 _TRY_AGAIN = timedelta(minutes=1)
 # What is due and was not moved is being moved by another beat, or held by somebody, in seconds.
 _AGAIN = 0.1
+_SHORT_OF_PATIENCE = "SET LOCAL lock_timeout = '100ms'"
 # Why a tick is not fired.
 _OVERLAP = "overlap"
 
@@ -55,18 +54,20 @@ class Beat:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        connection.adapters.register_loader("timestamptz", _Moment)
-        connection.adapters.register_loader("interval", _Duration)
 
     def step(self) -> float | None:
         """Fire what is due; returns in how many seconds there is more to do, None: not at all."""
         while True:
             rows, now = self._due()
-            moves = [move for row in rows if (move := self._move(row, now)) is not None]
-            # Apart: what also cancels takes a transaction, whose locks a beat that is stopped
-            # in it would hold.
+            moves, bad = self._decide(rows, now)
             moved = self._fire([move for move in moves if not move.cancel])
-            moved |= self._fire([move for move in moves if move.cancel])
+            # One by one: these take a transaction each, whose locks a beat that is stopped in it
+            # would hold.
+            for move in moves:
+                moved |= self._fire([move]) if move.cancel else set()
+            # Last, so that nothing that is due waits for it.
+            for row, error in bad:
+                self._shelve(row.schedule.pk, row.version, str(row.schedule), error)
             # Only a full batch that has moved has more behind it.
             if len(rows) < _BATCH or not moved:
                 break
@@ -77,15 +78,19 @@ class Beat:
     def _due(self) -> tuple[list[Row], datetime]:
         found = self._connection.execute(_DUE, {"limit": _BATCH}).fetchall()
         rows = [_row(values) for values in found]
-        return rows, found[0][-2].astimezone(UTC) if found else datetime.now(UTC)
+        return rows, found[0][-2] if found else datetime.now(UTC)
 
-    def _move(self, row: Row, now: datetime) -> Move | None:
-        """What becomes of the schedule; a bad one is shown as bad and stops no other."""
-        try:
-            return _plan(row) if row.schedule.stale_since else _move(row, now)
-        except Exception as error:
-            self._shelve(row, error)
-            return None
+    def _decide(
+        self, rows: list[Row], now: datetime
+    ) -> tuple[list[Move], list[tuple[Row, Exception]]]:
+        """What becomes of each schedule; a bad one is shown as bad and stops no other."""
+        moves, bad = [], []
+        for row in rows:
+            try:
+                moves.append(_plan(row) if row.schedule.stale_since else _move(row, now))
+            except Exception as error:
+                bad.append((row, error))
+        return moves, bad
 
     def _fire(self, moves: Sequence[Move]) -> set[int]:
         if not moves:
@@ -93,30 +98,29 @@ class Beat:
         try:
             if not moves[0].cancel:
                 return lifecycle.fire(self._connection, moves)
-            with self._connection.transaction():
-                moved = lifecycle.fire(self._connection, moves)
-                ended = [one for move in moves if move.id in moved for one in move.cancel]
-                because = "the next run of its schedule was due"
-                lifecycle.cancel_these(self._connection, ended, because=because)
-            return moved
+            return self._fire_and_cancel(moves[0])
+        except psycopg.errors.LockNotAvailable:
+            # Somebody holds a job that is to give way: at the next look.
+            return set()
         except psycopg.Error as error:
             if not lifecycle.is_refused(error):
                 raise
             if len(moves) > 1:
                 # One that PostgreSQL refuses must not hold up its batch.
                 return {id_ for move in moves for id_ in self._fire([move])}
-            self._shelve_move(moves[0], error)
+            self._shelve(moves[0].id, moves[0].version, str(moves[0].id), error)
             return set()
 
-    def _shelve(self, row: Row, error: Exception) -> None:
-        logger.error("schedule %s: %s: %s", row.schedule, type(error).__name__, error)
-        self._say_problem(row.schedule.pk, row.version, error)
+    def _fire_and_cancel(self, move: Move) -> set[int]:
+        with self._connection.transaction():
+            self._connection.execute(_SHORT_OF_PATIENCE)
+            if moved := lifecycle.fire(self._connection, [move]):
+                because = "the next run of its schedule was due"
+                lifecycle.cancel_these(self._connection, move.cancel, because=because)
+        return moved
 
-    def _shelve_move(self, move: Move, error: Exception) -> None:
-        logger.error("schedule %s: %s: %s", move.id, type(error).__name__, error)
-        self._say_problem(move.id, move.version, error)
-
-    def _say_problem(self, id_: int, version: str, error: Exception) -> None:
+    def _shelve(self, id_: int, version: str, name: str, error: Exception) -> None:
+        logger.error("schedule %s: %s: %s", name, type(error).__name__, error)
         parameters = {
             "id": id_,
             "version": version,
@@ -126,30 +130,8 @@ class Beat:
         self._connection.execute(_STATEMENTS["shelve"], parameters)
 
 
-class _Moment(TimestamptzLoader):
-    """One that Python's calendar does not have, such as infinity, is its end: a row that has
-    one must not keep all others from being read."""
-
-    def load(self, data: Buffer) -> datetime:
-        try:
-            return super().load(data)
-        except psycopg.DataError:
-            return datetime.max.replace(tzinfo=UTC)
-
-
-class _Duration(IntervalLoader):
-    """One that is too long for Python is its longest."""
-
-    def load(self, data: Buffer) -> timedelta:
-        try:
-            return super().load(data)
-        except (psycopg.DataError, OverflowError):
-            return timedelta.max
-
-
 def _row(values: Sequence[Any]) -> Row:
     *columns, version, _, living = values
-    columns = [value.astimezone(UTC) if isinstance(value, datetime) else value for value in columns]
     for index in (_FIELDS.index("arguments"), _FIELDS.index("metadata")):
         if columns[index] is not None:
             columns[index] = json.loads(columns[index])
@@ -171,10 +153,14 @@ def _move(row: Row, now: datetime) -> Move:
     schedule = row.schedule
     assert schedule.next_run_at is not None
     first: datetime | None = schedule.next_run_at
-    if schedule.problem or (schedule.last_tick and schedule.next_run_at <= schedule.last_tick):
-        # What is due is the try, not a tick, or a tick that was fired: find the first that
-        # was not.
-        first = schedule.first_after(schedule.last_tick or schedule.created_at)
+    if schedule.problem:
+        # What is due is the try: the tick is the first that could not be fired, if any.
+        first = schedule.missed_tick or schedule.first_after(schedule.next_run_at)
+    elif schedule.last_tick and schedule.next_run_at <= schedule.last_tick:
+        # The server's clock was set back.
+        first = schedule.first_after(schedule.last_tick)
+    # Whatever becomes of the ticks: a call that does not fit is a problem.
+    firings(schedule, [None])
     if first is None or first > now:
         return Move(id=schedule.pk, version=row.version, tick=None, following=first)
     due = cron.due(
@@ -191,7 +177,7 @@ def _move(row: Row, now: datetime) -> Move:
         ticks = ticks[: max(0, left)]
         following = None if len(ticks) >= left else following
     if skipped:
-        logger.info("schedule %s: %d skipped (%s)", schedule, len(skipped), because)
+        logger.debug("schedule %s: %d skipped (%s)", schedule, len(skipped), because)
     return Move(
         id=schedule.pk,
         version=row.version,

@@ -62,6 +62,10 @@ class _Server:
         self._is_in_step = False
         self._zones = cron.Zones()
         self._looked_at = 0.0
+        # While it looked, somebody has changed a schedule.
+        self._has_heard = False
+        # What was planned by other zones has to be planned anew.
+        self._is_to_replan = True
 
     @property
     def fileno(self) -> int | None:
@@ -74,27 +78,36 @@ class _Server:
         if self._connection is None:
             self._connection = lifecycle.connect("jobs beat", pinned=False)
             if self._listens:
+                self._connection.add_notify_handler(self._hear)
                 self._connection.execute("LISTEN jobs_schedule")
             self._beat = Beat(self._connection)
         if not self._is_in_step:
             synchronise()
             self._is_in_step = True
-        if time.monotonic() - self._looked_at > _LOOK_AT_ZONES or not self._looked_at:
+        if self._is_to_replan or time.monotonic() - self._looked_at > _LOOK_AT_ZONES:
             self._look_at_zones()
         assert self._beat is not None
+        self._has_heard = False
         seconds = self._beat.step()
+        if self._has_heard:
+            # Behind the last look, perhaps, and it is not told twice.
+            return 0.0
         longest = _LONGEST_SLEEP if self._listens else _POLL
         return longest if seconds is None else min(longest, seconds)
 
+    def _hear(self, notify: psycopg.Notify) -> None:
+        self._has_heard = True
+
     def _look_at_zones(self) -> None:
-        is_first, self._looked_at = not self._looked_at, time.monotonic()
         try:
             rows = Schedule.objects.using(conf.settings().database)
             names = set(rows.values_list("timezone", flat=True).distinct()) - {""}
-            changed = self._zones.have_changed(names | {django_settings.TIME_ZONE})
-            # What a beat before this one planned may be by other zones, and by another TIME_ZONE.
-            if changed or is_first:
+            if self._zones.have_changed(names | {django_settings.TIME_ZONE}):
+                self._is_to_replan = True
+            # At first, too: a beat before this one may have had other zones, or TIME_ZONE.
+            if self._is_to_replan:
                 replan()
+            self._looked_at, self._is_to_replan = time.monotonic(), False
         finally:
             # Django's own connection is not needed again for long.
             connections.close_all()

@@ -1,6 +1,13 @@
--- Say what is wrong with a schedule, and try it again later.
+-- Say what is wrong with a schedule, keep the tick that could not be fired, and try it again
+-- later. Whoever holds the row is not waited for: it is tried again anyway.
 UPDATE jobs_schedule
 SET problem = %(problem)s,
+    missed_tick = CASE WHEN problem = '' THEN next_run_at ELSE missed_tick END,
     next_run_at = statement_timestamp() + %(later)s,
     stale_since = NULL
-WHERE id = %(id)s AND xmin = %(version)s::xid
+WHERE id = ANY (ARRAY (
+    SELECT id
+    FROM jobs_schedule
+    WHERE id = %(id)s AND xmin = %(version)s::xid
+    FOR NO KEY UPDATE SKIP LOCKED
+))

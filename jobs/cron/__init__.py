@@ -7,15 +7,19 @@ are for `@task(schedule=…)` and JOBS["SCHEDULES"].
 from .due import CATCH_UP, LATE, Due, Policy, due, first_after
 from .lines import Cron
 from .plan import OPTIONS, Plan, as_plan, at, cron, every, solar
-from .rules import At, Every, Rule
+from .rules import EPOCH, FIRST_MOMENT, LAST_MOMENT, LONGEST, At, Every, Rule
 from .sun import EVENTS, Solar
 from .words import in_words
 from .zones import Zones, zone
 
 __all__ = [
     "CATCH_UP",
+    "EPOCH",
     "EVENTS",
+    "FIRST_MOMENT",
+    "LAST_MOMENT",
     "LATE",
+    "LONGEST",
     "OPTIONS",
     "At",
     "Cron",

@@ -4,6 +4,7 @@ ours (docs/schedules.md holds the rules).
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ NICKNAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+# How many values each field may have.
+_SIZES = (60, 24, 31, 12, 7, 60)
 # No zone has ever jumped by more than a day (Samoa skipped 30 December 2011).
 _LONGEST_JUMP = timedelta(hours=25)
 
@@ -49,6 +52,8 @@ class Cron:
     days: Days = "either"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.line, str):
+            raise InvalidSchedule(f"a cron line is a text; this is {self.line!r}")
         if self.days not in ("either", "both"):
             raise InvalidSchedule(
                 f"cron line {self.line!r}: days is {self.days!r}; it must be 'either' or 'both'"
@@ -134,6 +139,15 @@ def _is_for_every_hour(line: str, days: Days) -> bool:
 def _check_words(line: str) -> None:
     """croniter's own words for these are hard to read."""
     words = line.split()
+    if len(line) > 255:
+        raise InvalidSchedule(f"a cron line of {len(line)} characters; it may have 255")
+    for word, size in zip(words, _SIZES, strict=False):
+        for step in re.findall(r"/(\d+)", word):
+            if int(step) > size:
+                raise InvalidSchedule(
+                    f"cron line {line!r}: the step {step} never comes about in {word!r}, whose "
+                    f"field has {size} values"
+                )
     for letter, about in (("R", "a random moment"), ("H", "a hashed moment")):
         if any(word.upper().startswith(letter) for word in words):
             raise InvalidSchedule(

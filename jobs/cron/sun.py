@@ -24,9 +24,8 @@ EVENTS: dict[str, tuple[str, str, bool]] = {
 }
 # Where the sun neither rises nor sets, it is looked for day by day, for so many days.
 _LONGEST_NIGHT = 366
-# Looked for from elsewhere, the same event comes out some seconds off: what is no later than
-# this is the one that has just been.
-_SAME = timedelta(minutes=2)
+# Past one event, and long before the next.
+_STEP = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -47,26 +46,37 @@ class Solar:
         _ephem()
 
     def next_after(self, moment: datetime, default_zone: str) -> datetime | None:
-        """The first tick later than two minutes after `moment`; None when a year has none."""
+        """The first tick strictly after `moment`, to the second; None when a year has none."""
+        moment = moment.astimezone(UTC)
+        start = moment
+        for _ in range(_LONGEST_NIGHT):
+            found = self._event_after(start)
+            if found is None:
+                start += timedelta(days=1)
+                continue
+            # Looked for from elsewhere, the same event comes out a tenth of a second off: so it
+            # is always looked for from the same place, half a day before.
+            noon = (found - timedelta(hours=12)).replace(minute=0, second=0, microsecond=0)
+            tick = (self._event_after(noon) or found).replace(microsecond=0)
+            if tick > moment:
+                return tick
+            start = found + _STEP
+        return None
+
+    def _event_after(self, start: datetime) -> datetime | None:
+        """None: the sun does no such thing on that day."""
         ephem = _ephem()
         method, horizon, is_centre = EVENTS[self.event]
         observer = ephem.Observer()
         observer.lat, observer.lon = str(self.latitude), str(self.longitude)
         observer.horizon, observer.elevation, observer.pressure = horizon, 0, 0
+        observer.date = start.replace(tzinfo=None)
         extra = {} if method == "next_transit" else {"use_center": is_centre}
-        start = moment.astimezone(UTC)
-        for _ in range(_LONGEST_NIGHT):
-            observer.date = start.replace(tzinfo=None)
-            try:
-                found = getattr(observer, method)(ephem.Sun(), **extra).datetime()
-            except (ephem.AlwaysUpError, ephem.NeverUpError):
-                start += timedelta(days=1)
-                continue
-            tick: datetime = found.replace(microsecond=0, tzinfo=UTC)
-            if tick - moment > _SAME:
-                return tick
-            start += _SAME
-        return None
+        try:
+            found: datetime = getattr(observer, method)(ephem.Sun(), **extra).datetime()
+        except (ephem.AlwaysUpError, ephem.NeverUpError):
+            return None
+        return found.replace(tzinfo=UTC)
 
 
 def _ephem() -> Any:

@@ -38,13 +38,18 @@ def in_words(rule: Rule) -> str:
     if isinstance(rule, At):
         moment = date_format(localtime(rule.moment), "DATETIME_FORMAT")
         return gettext("Once: %(moment)s") % {"moment": moment}
-    event = gettext(rule.event.replace("_", " "))
+    # "dusk_civil" is a civil dusk; "solar_noon" reads as it is.
+    name, _, kind = rule.event.partition("_")
+    event = gettext(f"{kind} {name}" if name in ("dawn", "dusk") else rule.event.replace("_", " "))
     place = {"event": event, "latitude": rule.latitude, "longitude": rule.longitude}
     return gettext("At each %(event)s at %(latitude)s, %(longitude)s") % place
 
 
 def _cron(rule: Cron) -> str:
     fields = NICKNAMES.get(rule.line, rule.line).split()
+    if "#" in fields[_WEEKDAY] and "," in fields[_WEEKDAY]:
+        # Its words would lose the ordinals.
+        return rule.line
     try:
         if rule.days == "either" or {fields[_DAY], fields[_WEEKDAY]} & {"*", "?"}:
             return _describe(fields)

@@ -30,6 +30,8 @@ _BOUNDED = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
     "default_transaction_isolation": "read committed",
+    # Python's sums of moments in one zone's own time are of wall time.
+    "timezone": "UTC",
 }
 _KEEPALIVE = {
     "keepalives_idle": 10,

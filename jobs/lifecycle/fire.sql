@@ -27,6 +27,7 @@ WITH wanted AS (
         skips = schedule.skips + wanted.skips,
         skipped_tick = coalesce(wanted.skipped_tick, schedule.skipped_tick),
         skipped_because = coalesce(wanted.because, schedule.skipped_because),
+        missed_tick = NULL,
         problem = ''
     FROM wanted
     WHERE wanted.id = schedule.id

@@ -19,7 +19,7 @@ from django.db import Error, connections, transaction
 from django.utils import timezone
 
 from jobs import beat, conf, cron
-from jobs.errors import InvalidSchedule, JobsError
+from jobs.errors import InvalidSchedule, JobsError, TaskNotAllowed, TaskNotFound
 from jobs.models import Schedule
 from jobs.models.schedule import columns_of
 from jobs.tasks import resolve
@@ -131,10 +131,27 @@ def _taken(rows: Iterable[Mapping[str, Any]]) -> Iterable[Taken]:
                     enabled=given["enabled"],
                     **columns_of(plan),
                 )
-            except (JobsError, ImportError, ValueError) as error:
-                yield Taken(name, None, str(error))
+            except (JobsError, ImportError, ValueError, OverflowError) as error:
+                yield Taken(name, None, f"{error}{_hint(error)}")
             else:
-                yield Taken(name, row, cron.in_words(plan.rule), tuple(_lost(given)))
+                yield Taken(name, row, _words(plan, given), tuple(_lost(given)))
+
+
+def _hint(error: Exception) -> str:
+    if isinstance(error, TaskNotFound | TaskNotAllowed):
+        return " If it goes by another name now: JOBS['TASK_ALIASES'] = {old: new}."
+    return ""
+
+
+def _words(plan: cron.Plan, given: Mapping[str, Any]) -> str:
+    words = [cron.in_words(plan.rule)]
+    for name in ("queue_name", "starts_at", "ends_at", "expires_after", "max_runs"):
+        value = getattr(plan, name)
+        if value is not None:
+            words.append(f"{name} {value}")
+    if not given["enabled"]:
+        words.append("off")
+    return "; ".join(words)
 
 
 def _plan(given: Mapping[str, Any]) -> cron.Plan:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils.timezone import localtime
+from django.utils.timezone import localtime, now
 
 from jobs import conf, cron
 from jobs.errors import InvalidSchedule
@@ -37,11 +37,16 @@ def run(command: BaseCommand, options: dict[str, Any]) -> None:
         line = _line(cells, widths)
         is_on = row.enabled and not row.retired_at
         command.stdout.write(line if is_on else command.style.WARNING(line))
+        if (late := row.late_by(now())) is not None:
+            command.stdout.write(command.style.ERROR(f"    late: no beat has served it for {late}"))
         if row.problem:
             command.stdout.write(command.style.ERROR(f"    {row.problem}"))
         if row.skips:
             told = f"    skipped {row.skips} times, last because: {row.skipped_because}"
             command.stdout.write(told)
+    hidden = Schedule.objects.using(alias).exclude(retired_at=None).count()
+    if hidden and not options["all"]:
+        command.stdout.write(f"({hidden} retired: --all shows them, too)")
 
 
 def _cells(row: Schedule, job: Job[Any] | None) -> tuple[str, ...]:
@@ -59,7 +64,7 @@ def _next(row: Schedule) -> str:
         return "disabled"
     if row.next_run_at is not None:
         return _moment(row.next_run_at)
-    return "once a beat has planned it" if row.stale_since is not None else "–"
+    return "once a beat has planned it" if row.stale_since is not None else "ended"
 
 
 def _last(row: Schedule, job: Job[Any] | None) -> str:

@@ -1,3 +1,4 @@
+import datetime
 from django.db import migrations, models
 
 class Migration(migrations.Migration):
@@ -279,5 +280,18 @@ class Migration(migrations.Migration):
                 ),
                 name="jobs_schedule_kind",
             ),
+        ),
+        migrations.AddField(
+            model_name='schedule',
+            name='missed_tick',
+            field=models.DateTimeField(null=True, verbose_name='missed tick'),
+        ),
+        migrations.AddConstraint(
+            model_name='schedule',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('starts_at__isnull', True), ('starts_at__range', (datetime.datetime(1900, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), datetime.datetime(9000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))), _connector='OR'), models.Q(('ends_at__isnull', True), ('ends_at__range', (datetime.datetime(1900, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), datetime.datetime(9000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))), _connector='OR'), models.Q(('anchor__isnull', True), ('anchor__range', (datetime.datetime(1900, 1, 1, 0, 0, tzinfo=datetime.timezone.utc), datetime.datetime(9000, 1, 1, 0, 0, tzinfo=datetime.timezone.utc))), _connector='OR')), name='jobs_schedule_moments'),
+        ),
+        migrations.AddConstraint(
+            model_name='schedule',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('interval__isnull', True), ('interval__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR'), models.Q(('grace__isnull', True), ('grace__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR'), models.Q(('jitter__isnull', True), ('jitter__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR'), models.Q(('run_after__isnull', True), ('run_after__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR'), models.Q(('timeout__isnull', True), ('timeout__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR'), models.Q(('expires_after__isnull', True), ('expires_after__range', (datetime.timedelta(0), datetime.timedelta(days=36525))), _connector='OR')), name='jobs_schedule_spans'),
         ),
     ]

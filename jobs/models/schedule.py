@@ -15,7 +15,21 @@ from django.db.models import Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from jobs import cron
+from jobs import codec, cron
+
+from .references import load
+
+# Within these is whatever a schedule says of moments and durations.
+MOMENTS = (cron.FIRST_MOMENT, cron.LAST_MOMENT)
+SPANS = (timedelta(0), cron.LONGEST)
+
+
+def _all_null_or_within(names: tuple[str, ...], bounds: tuple[Any, Any]) -> Q:
+    return Q(*(Q((f"{name}__isnull", True)) | Q((f"{name}__range", bounds)) for name in names))
+
+
+# A tick that is later than this has no beat that serves it.
+LATE = timedelta(seconds=10)
 
 
 class Schedule(models.Model):
@@ -137,7 +151,8 @@ class Schedule(models.Model):
     skipped_because = models.CharField(
         _("skipped because"), max_length=16, db_default="", default=""
     )
-    # Why its last tick could not be enqueued; empty when it could.
+    # Why its last tick could not be enqueued; empty when it could. And the first that could not.
+    missed_tick = models.DateTimeField(_("missed tick"), null=True)
     problem = models.TextField(_("problem"), db_default="", default="")
     created_at = models.DateTimeField(_("created at"), db_default=Now())
 
@@ -160,17 +175,35 @@ class Schedule(models.Model):
             ),
         ]
         constraints = [
+            # What neither Python nor a calendar can hold would keep others from being read.
+            models.CheckConstraint(
+                name="jobs_schedule_moments",
+                condition=_all_null_or_within(("starts_at", "ends_at", "anchor"), MOMENTS),
+            ),
+            models.CheckConstraint(
+                name="jobs_schedule_spans",
+                condition=_all_null_or_within(
+                    ("interval", "grace", "jitter", "run_after", "timeout", "expires_after"), SPANS
+                ),
+            ),
             models.CheckConstraint(
                 name="jobs_schedule_kind",
                 condition=Q(kind="cron") & ~Q(line="")
                 | Q(kind="interval", interval__isnull=False, anchor__isnull=False)
                 | Q(kind="at", anchor__isnull=False)
                 | Q(kind="solar", latitude__isnull=False, longitude__isnull=False) & ~Q(event=""),
-            )
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, **options: Any) -> None:
+        """Write what people write: what the beats write may have changed since it was read."""
+        if not self._state.adding and options.get("update_fields") is None:
+            names = {field.name for field in self._meta.concrete_fields} - _BEATS - {"id"}
+            options["update_fields"] = names
+        super().save(**options)
 
     @property
     def rule(self) -> cron.Rule:
@@ -197,7 +230,21 @@ class Schedule(models.Model):
     @property
     def options(self) -> dict[str, Any]:
         """What its jobs are given by `using`."""
-        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        if self.metadata is not None:
+            given["metadata"] = codec.decode(self.metadata, load)
+        return given
+
+    def late_by(self, now: datetime) -> timedelta | None:
+        """For how long no beat has served what is due; None: it is not late."""
+        due = self.next_run_at or self.stale_since
+        return None if due is None or now - due <= LATE else now - due
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will tick no more, although nobody has switched it off."""
+        is_on = self.enabled and self.retired_at is None
+        return is_on and self.next_run_at is None and self.stale_since is None
 
     def first_after(self, moment: datetime) -> datetime | None:
         """Its first tick strictly after `moment`; None when there is none any more."""
@@ -216,6 +263,19 @@ OPTIONS = (
     "expires_after",
     "metadata",
 )
+# What the beats write.
+_BEATS = {
+    "next_run_at",
+    "stale_since",
+    "last_tick",
+    "last_job_id",
+    "runs",
+    "skips",
+    "skipped_tick",
+    "skipped_because",
+    "problem",
+    "missed_tick",
+}
 _OF_PLANS = (
     "description",
     "starts_at",
@@ -232,8 +292,11 @@ _OF_PLANS = (
 
 
 def columns_of(plan: cron.Plan) -> dict[str, Any]:
-    """The columns that keep a plan, but for the arguments."""
-    return columns_of_rule(plan.rule) | {name: getattr(plan, name) for name in _OF_PLANS}
+    """The columns that keep a plan, but for the arguments; NotStorable."""
+    columns = columns_of_rule(plan.rule) | {name: getattr(plan, name) for name in _OF_PLANS}
+    if plan.metadata is not None:
+        columns["metadata"] = codec.encode(dict(plan.metadata), "metadata")
+    return columns
 
 
 def columns_of_rule(rule: cron.Rule) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Console:
         slots = f"{processes} × {options.threads} for functions"
         slots += f", {processes} × {options.coroutines} for coroutines"
         self.say(f"worker {options.name} serves {queues}; slots: {slots}")
+        if options.beat:
+            self.say("It serves the schedules, too.")
         self.say("Stop it with Ctrl-C or SIGTERM: running jobs finish first.")
 
     def stopping(self, options: Options) -> None:

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         try:
             if options["verbosity"]:
                 names = ", ".join(sorted(beat.declared()[0])) or "none"
-                self.stdout.write(f"beat serves the declared schedules: {names}")
+                self.stdout.write(f"beat serves all schedules; declared in code: {names}")
                 self.stdout.write("Stop it with Ctrl-C or SIGTERM.")
             with is_serving(lambda: bell.ring(Call.STOP)):
                 beat.serve(sleep)
