@@ -1,4 +1,4 @@
-"""The admin: see jobs, queues, workers and schedules; retry, cancel, pause. Nothing is edited.
+"""The admin: see jobs, queues, workers and schedules; retry, cancel, pause; edit schedules.
 
 The classes may be subclassed and registered anew.
 """
