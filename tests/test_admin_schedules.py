@@ -214,6 +214,7 @@ def test_the_preview_tells_what_is_typed(superuser: Client) -> None:
     [
         {"metadata": "NaN"}, {"metadata": '{"a": "\\u0000"}'}, {"metadata": "[1]"},
         {"args": "1e999"}, {"args": '["\\ud800"]'}, {"args": "[" * 2000 + "]" * 2000},
+        {"args": '[{"$jobs": ["bogus", 1]}]'}, {"metadata": '{"$jobs": 5}'},
         {"kwargs": "[]"}, {"ends_at_0": "2020-01-01", "ends_at_1": "00:00"},
         {"starts_at_0": "9999-12-31", "starts_at_1": "00:00"}, {"name": "taken"},
     ],
@@ -268,6 +269,60 @@ def test_what_a_task_calls_sensitive_is_shown_to_nobody_and_stays(superuser: Cli
     assert answer.status_code == 302
     row.refresh_from_db()
     assert row.arguments == {"args": ["eve"], "kwargs": {"password": "hunter2"}}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # Through another task, under another name, or where nothing was hidden.
+        {"task": "tests.tasks.add", "args": json.dumps([HIDDEN])},
+        {"args": json.dumps(["ada", HIDDEN]), "kwargs": "{}"},
+        {"args": json.dumps([HIDDEN])},
+    ],
+)
+def test_what_is_hidden_cannot_be_brought_to_light(
+    superuser: Client, given: dict[str, str]
+) -> None:
+    kept = {"args": ["ada"], "kwargs": {"password": "hunter2"}}
+    row = nightly(task=sign_in.module_path, arguments=kept)
+    same = {"task": row.task, "args": '["ada"]', "kwargs": json.dumps({"password": HIDDEN})}
+
+    answer = superuser.post(change(row), EMPTY | same | given)
+
+    assert answer.status_code == 200
+    assert "hunter2" not in answer.content.decode()
+    row.refresh_from_db()
+    assert row.arguments == kept
+
+
+def test_a_row_that_sql_has_spoilt_can_be_seen_and_mended(superuser: Client) -> None:
+    row = nightly()
+    Schedule.objects.update(arguments=5, kind="interval", interval=timedelta(1), anchor=Now())
+
+    assert superuser.get(change(row)).status_code == 200
+    assert superuser.get(LIST).status_code == 200
+    superuser.post(f"{LIST}{row.pk}/run/")
+    assert not Job.objects.exists()
+    assert superuser.post(change(row), EMPTY).status_code == 302
+    row.refresh_from_db()
+    assert row.arguments == {"args": [1], "kwargs": {}}
+
+
+def test_a_kind_without_what_it_needs_is_refused_and_breaks_no_page(superuser: Client) -> None:
+    row = nightly()
+
+    answer = superuser.post(change(row), EMPTY | {"kind": "at"})
+
+    assert answer.status_code == 200
+    assert "anchor" in answer.context["adminform"].form.errors
+
+
+def test_metadata_is_payload(superuser: Client) -> None:
+    row = nightly(metadata={"card": "4111"})
+    viewer = Client()
+    viewer.force_login(user_with("view_schedule"))
+
+    assert "4111" not in page(viewer, change(row))
 
 
 def test_a_schedule_that_ticks_no_more_says_so(superuser: Client) -> None:

@@ -1,5 +1,6 @@
 """Schedules: kept in step with their declarations, each tick once, a bad one alone."""
 
+import contextlib
 import os
 import random
 import signal
@@ -21,7 +22,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from jobs import Job, beat, cron, lifecycle
-from jobs.beat import serving
+from jobs.beat import firing, serving
 from jobs.errors import InvalidCall, InvalidTask
 from jobs.models import Schedule
 from jobs.tasks import definition, registry
@@ -666,6 +667,118 @@ def test_who_saves_what_was_just_made_unplans_nothing(step: Callable[[], float |
     step()
 
     assert row().next_run_at is not None
+
+
+@pytest.mark.parametrize("odd", ["9" * 5000, "[" * 3000 + "]" * 3000])
+def test_json_that_python_cannot_read_is_its_own_schedules_problem(
+    declare: Declare, step: Callable[[], float | None], odd: str
+) -> None:
+    declare(bad=HOUR, good=HOUR)
+    make_due("bad")
+    make_due("good")
+    with django_connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_schedule SET arguments = %s WHERE name = 'bad'", [odd])
+
+    step()
+
+    assert Job.objects.count() == 1
+    assert Schedule.objects.exclude(problem="").values_list("name", flat=True)[0] == "bad"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"timezone": 5}, {"timezone": ["x"]}, {"line": "x"}, {"description": "\ud800"},
+        {"queue_name": "\ud800"}, {"task": None}, {"metadata": {"at": float("nan")}},
+        {"max_runs": 10**12}, {5: 6},
+    ],
+)  # fmt: skip
+def test_whatever_settings_hold_is_refused_alone(entry: dict[Any, Any], settings: Any) -> None:
+    from jobs.checks import check_settings
+
+    good = {"task": "tests.tasks.noop", "schedule": "0 3 * * *"}
+    bad = {"task": "tests.tasks.add", "schedule": "0 3 * * *", "args": [1]} | entry
+    settings.JOBS = {**settings.JOBS, "SCHEDULES": {"bad": bad, "good": good}}
+
+    assert [found.id for found in check_settings(None)] == ["jobs.E007"]
+    beat.synchronise()
+    assert list(Schedule.objects.values_list("name", flat=True)) == ["good"]
+
+
+def test_a_beat_whose_declarations_wait_for_a_lock_fires_what_is_due(
+    declare: Declare, connection: psycopg.Connection[Any]
+) -> None:
+    declare(held=HOUR, free=HOUR)
+    make_due("free")
+    server = serving._Server()
+    with contextlib.closing(server), connection.transaction():
+        connection.execute("SELECT FROM jobs_schedule WHERE name = 'held' FOR UPDATE")
+        server.step()
+
+    assert Job.objects.count() == 1
+
+
+def test_what_could_not_be_planned_is_planned_from_when_it_changed(
+    step: Callable[[], float | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Schedule.objects.create(
+        name="it", task="tests.tasks.noop", kind="cron", line="0 * * * *", catch_up="all"
+    )
+    Schedule.objects.update(stale_since=Now() - 3 * HOUR)
+    with monkeypatch.context() as patched:
+        patched.setattr(Schedule, "first_after", lambda *_: 1 / 0)
+        step()
+    assert "ZeroDivisionError" in row().problem
+    # Not before it is time to try again.
+    step()
+    assert not Job.objects.exists()
+    Schedule.objects.update(next_run_at=Now())
+    step()
+    step()
+
+    assert Job.objects.count() == 3
+
+
+def test_what_others_hold_hides_nothing_behind_it(
+    declare: Declare,
+    step: Callable[[], float | None],
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(firing, "_BATCH", 2)
+    declare(**{f"s{i}": HOUR for i in range(5)})
+    for i in range(5):
+        make_due(f"s{i}", ago=(10 - i) * SECOND)
+
+    with connection.transaction():
+        connection.execute("SELECT FROM jobs_schedule WHERE name < 's2' FOR UPDATE")
+        step()
+
+    assert Job.objects.count() == 3
+
+
+def test_moments_are_in_utc_whatever_the_servers_zone(
+    declare: Declare, connection: psycopg.Connection[Any]
+) -> None:
+    """Behind a pooler, a session's options are another's."""
+    declare(it=HOUR)
+    connection.execute("SET TIME ZONE 'Europe/Berlin'")
+    make_due()
+
+    rows, now = beat.Beat(connection)._due()
+
+    assert now.tzinfo is UTC
+    assert rows[0].schedule.next_run_at is not None
+    assert rows[0].schedule.next_run_at.tzinfo is UTC
+
+
+def test_an_old_copy_revives_nothing_that_was_retired(declare: Declare) -> None:
+    declare(it=HOUR)
+    mine = row()
+    declare()
+    mine.save()
+
+    assert row().retired_at is not None
 
 
 def test_a_declaration_that_postgresql_refuses_stops_no_other(declare: Declare) -> None:

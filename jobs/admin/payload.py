@@ -11,9 +11,20 @@ from jobs.tasks import resolve
 HIDDEN = "••••••"
 
 
-def without_sensitive(task_name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def shape(arguments: Any) -> dict[str, Any]:
+    """The arguments of a row, in the shape that they should have: SQL may have put anything."""
+    kept = arguments if isinstance(arguments, Mapping) else {}
+    args, kwargs = kept.get("args"), kept.get("kwargs")
+    return {
+        "args": args if isinstance(args, list) else [],
+        "kwargs": kwargs if isinstance(kwargs, dict) else {},
+    }
+
+
+def without_sensitive(task_name: str, arguments: Any) -> dict[str, Any]:
     """The arguments, but for those that the task calls sensitive. Unknown task: none at all."""
-    args, kwargs = arguments["args"], arguments["kwargs"]
+    kept = shape(arguments)
+    args, kwargs = kept["args"], kept["kwargs"]
     try:
         task = resolve(task_name)
     except (JobsError, ImportError):
@@ -30,15 +41,17 @@ def without_sensitive(task_name: str, arguments: Mapping[str, Any]) -> dict[str,
     }
 
 
-def with_kept(shown: Any, kept: Any) -> Any:
-    """What somebody sends back, with what was hidden from them as it was kept."""
-    if isinstance(shown, list):
-        return [
-            kept[i] if value == HIDDEN and i < len(kept) else value for i, value in enumerate(shown)
-        ]
-    if isinstance(shown, dict):
-        return {
-            name: kept[name] if value == HIDDEN and name in kept else value
-            for name, value in shown.items()
-        }
-    return shown
+def with_kept(typed: Any, shown: Any, kept: Any) -> Any:
+    """What somebody sends back, with what was hidden from them as it was kept: where it stood, and
+    nowhere else. ValueError for a mark that hides nothing."""
+    places: Any = range(len(typed)) if isinstance(typed, list) else list(typed)
+    made = list(typed) if isinstance(typed, list) else dict(typed)
+    is_moved = isinstance(typed, list) and len(typed) != len(kept)
+    for place in places:
+        if typed[place] != HIDDEN:
+            continue
+        was_there = place < len(kept) if isinstance(typed, list) else place in kept
+        if is_moved or not was_there or shown[place] != HIDDEN:
+            raise ValueError(f"{HIDDEN} stands for nothing here: type the value itself")
+        made[place] = kept[place]
+    return made

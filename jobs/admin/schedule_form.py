@@ -23,10 +23,11 @@ from django.utils.translation import gettext_lazy as _
 from jobs import beat, codec, conf, cron
 from jobs.errors import InvalidSchedule, JobsError, NotStorable
 from jobs.models import Schedule
+from jobs.models.references import load
 from jobs.models.schedule import OPTIONS
 from jobs.tasks import registered, resolve
 
-from .payload import with_kept, without_sensitive
+from .payload import shape, with_kept, without_sensitive
 
 # So many next runs are shown.
 PREVIEWED = 10
@@ -131,13 +132,13 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["timezone"].choices = _choices(  # type: ignore[attr-defined]
             zones, self.instance.timezone
         )
-        self._kept: dict[str, Any] = {"args": [], "kwargs": {}}
-        if self.instance.pk:
-            self._kept = self.instance.arguments
-        else:
+        self._kept = shape(self.instance.arguments if self.instance.pk else None)
+        if not self.instance.pk:
             self.fields["kind"].initial = Schedule.Kind.CRON
-        shown = without_sensitive(self.instance.task, self._kept)
-        for name, value in shown.items():
+        self._shown = without_sensitive(self.instance.task, self._kept)
+        # Before anything is changed.
+        self._task_before = self.instance.task
+        for name, value in self._shown.items():
             self.fields[name].initial = value or None
 
     def clean(self) -> dict[str, Any]:
@@ -146,10 +147,16 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             value = empty if given.get(name) is None else given[name]
             if name not in given:
                 continue
-            if isinstance(value, kind):
-                given[name] = with_kept(value, self._kept[name])
-            else:
+            if not isinstance(value, kind):
                 self.add_error(name, self.fields[name].help_text)
+                continue
+            is_same = given.get("task") == self._task_before
+            kept, shown = self._kept[name], self._shown[name]
+            try:
+                # What was hidden is not to be seen through another task.
+                given[name] = with_kept(value, shown, kept if is_same else type(kept)())
+            except ValueError as error:
+                self.add_error(name, str(error))
         if self.errors or "kind" not in given:
             return given
         try:
@@ -168,8 +175,19 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
             places: Any = range(len(typed)) if isinstance(typed, list) else typed
             for place in places:
                 if codec.TAG in json.dumps(typed[place]):
+                    self._read(typed[place])
                     encoded[place] = typed[place]
+        if plan.metadata is not None and codec.TAG in json.dumps(plan.metadata):
+            raise InvalidSchedule(f"metadata is read as JSON; {codec.TAG!r} means nothing there")
         return made
+
+    def _read(self, value: Any) -> None:
+        """As a worker will."""
+        try:
+            codec.decode(value, load)
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise InvalidSchedule(f"an argument cannot be read: {told}") from error
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

@@ -115,9 +115,9 @@ class ScheduleAdmin(ScheduleColumns):
     def _kept(self, request: HttpRequest, names: tuple[str, ...], obj: Any) -> list[str]:
         """For who may not edit: what the row says, and of its arguments what they may see."""
         shown = [name for name in names if getattr(obj, name, None) not in (None, "")]
-        if "args" in names and may_view_payload(request):
-            shown.append("shown_arguments")
-        return shown
+        if not may_view_payload(request):
+            return [name for name in shown if name != "metadata"]
+        return [*shown, "shown_arguments"] if "args" in names else shown
 
     def change_view(
         self,
@@ -176,8 +176,12 @@ class ScheduleAdmin(ScheduleColumns):
     def _run(self, request: HttpRequest, schedule: Schedule) -> None:
         try:
             job = beat.run_now(schedule)
-        except (JobsError, ImportError) as error:
-            self.message_user(request, f"{schedule}: {error}", messages.ERROR)
+        except Exception as error:
+            # Its row may hold anything: the page says what is wrong with it.
+            told = (
+                str(error) if isinstance(error, JobsError) else f"{type(error).__name__}: {error}"
+            )
+            self.message_user(request, f"{schedule}: {told}", messages.ERROR)
             return
         self.log_change(
             request, schedule, [{"changed": {"fields": ["run now"], "object": str(job)}}]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -70,12 +70,15 @@ def declared() -> tuple[dict[str, Declared], dict[str, JobsError]]:
             good[name] = _from_settings(name, said)
         except JobsError as error:
             bad[name] = error
+        except Exception as error:
+            # Settings hold anything.
+            bad[name] = InvalidSchedule(f"{type(error).__name__}: {error}")
     return good, bad
 
 
 def _from_settings(name: str, said: Mapping[str, Any]) -> Declared:
-    if len(name) > _LONGEST_NAME or "\0" in name:
-        raise InvalidSchedule(f"its name has {len(name)} characters; it may have {_LONGEST_NAME}")
+    if len(name) > _LONGEST_NAME or not cron.is_text(name):
+        raise InvalidSchedule(f"its name must be a text of at most {_LONGEST_NAME} characters")
     if not all(isinstance(key, str) for key in said) or not isinstance(said.get("task", ""), str):
         raise InvalidSchedule("its keys are names, and its task is the name of one")
     if not {"task", "schedule"} <= said.keys():
@@ -103,13 +106,16 @@ def synchronise() -> None:
     rows = Schedule.objects.using(alias)
     own = rows.filter(Q(name__in=wanted) | ~Q(source=Schedule.Source.HAND))
     with transaction.atomic(using=alias):
+        with connections[alias].cursor() as cursor:
+            # Whoever holds a row is not waited for: it is tried again later.
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
         known = {row.name: row for row in own.select_for_update(no_key=True).order_by("name")}
         for name, one in wanted.items():
             try:
                 # PostgreSQL may refuse what looked right: that one alone.
                 with transaction.atomic(using=alias):
                     _write(rows, known.get(name), name, one.columns())
-            except (JobsError, ImportError, DatabaseError) as error:
+            except (JobsError, ImportError, DatabaseError, TypeError, ValueError) as error:
                 logger.error("schedule %s cannot be declared: %s", name, str(error).strip())
         gone = [
             row.pk

@@ -21,9 +21,12 @@ WHERE schedule.id = ANY (ARRAY (
     (
         SELECT id
         FROM jobs_schedule
+        -- One that could not be planned is tried again later.
         WHERE stale_since IS NOT NULL
+          AND (next_run_at IS NULL OR next_run_at <= statement_timestamp())
         ORDER BY stale_since
         LIMIT %(limit)s
+        OFFSET %(offset)s
     )
     UNION ALL
     (
@@ -32,5 +35,6 @@ WHERE schedule.id = ANY (ARRAY (
         WHERE next_run_at IS NOT NULL AND next_run_at <= statement_timestamp()
         ORDER BY next_run_at
         LIMIT %(limit)s
+        OFFSET %(offset)s
     )
 ))

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from django.conf import settings as django_settings
 from django.db import transaction
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestamptzLoader
 
 from jobs import codec, conf, cron, ids, lifecycle
 from jobs.execution import clean
@@ -54,11 +56,13 @@ class Beat:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        connection.adapters.register_loader("timestamptz", _Moment)
 
     def step(self) -> float | None:
         """Fire what is due; returns in how many seconds there is more to do, None: not at all."""
+        passed_over = 0
         while True:
-            rows, now = self._due()
+            rows, now = self._due(passed_over)
             moves, bad = self._decide(rows, now)
             moved = self._fire([move for move in moves if not move.cancel])
             # One by one: these take a transaction each, whose locks a beat that is stopped in it
@@ -68,15 +72,18 @@ class Beat:
             # Last, so that nothing that is due waits for it.
             for row, error in bad:
                 self._shelve(row.schedule.pk, row.version, str(row.schedule), error)
-            # Only a full batch that has moved has more behind it.
-            if len(rows) < _BATCH or not moved:
+            # Only a full batch has more behind it.
+            if len(rows) < _BATCH:
                 break
+            # What could not be moved, because somebody holds it, must not hide the rest.
+            passed_over += 0 if moved else _BATCH
         [seconds] = self._connection.execute(_STATEMENTS["nearest"]).fetchone() or (None,)
         # What is due and was not moved is being moved by another beat, or held by somebody.
         return seconds if seconds is None or seconds > 0 else _AGAIN
 
-    def _due(self) -> tuple[list[Row], datetime]:
-        found = self._connection.execute(_DUE, {"limit": _BATCH}).fetchall()
+    def _due(self, passed_over: int = 0) -> tuple[list[Row], datetime]:
+        parameters = {"limit": _BATCH, "offset": passed_over}
+        found = self._connection.execute(_DUE, parameters).fetchall()
         rows = [_row(values) for values in found]
         return rows, found[0][-2] if found else datetime.now(UTC)
 
@@ -87,6 +94,7 @@ class Beat:
         moves, bad = [], []
         for row in rows:
             try:
+                _read(row.schedule)
                 moves.append(_plan(row) if row.schedule.stale_since else _move(row, now))
             except Exception as error:
                 bad.append((row, error))
@@ -132,10 +140,21 @@ class Beat:
 
 def _row(values: Sequence[Any]) -> Row:
     *columns, version, _, living = values
-    for index in (_FIELDS.index("arguments"), _FIELDS.index("metadata")):
-        if columns[index] is not None:
-            columns[index] = json.loads(columns[index])
     return Row(Schedule.from_db(conf.settings().database, _FIELDS, columns), version, living)
+
+
+def _read(schedule: Schedule) -> None:
+    """Its JSON, which came as text: what Python cannot read is this schedule's problem alone."""
+    schedule.arguments = json.loads(cast(str, schedule.arguments))
+    if schedule.metadata is not None:
+        schedule.metadata = json.loads(cast(str, schedule.metadata))
+
+
+class _Moment(TimestamptzLoader):
+    """Always in UTC: in one zone's own time, Python's sums and comparisons are of wall time."""
+
+    def load(self, data: Buffer) -> datetime:
+        return super().load(data).astimezone(UTC)
 
 
 def _plan(row: Row) -> Move:

@@ -27,6 +27,8 @@ _LONGEST_SLEEP = 60.0
 _POLL = 1.0
 # So often it is seen whether the tz database was replaced.
 _LOOK_AT_ZONES = 600.0
+# What did not work is tried again so much later.
+_TRY_AGAIN = 60.0
 
 # (seconds, a file to listen at) → whether to go on.
 Sleep = Callable[[float, int | None], bool]
@@ -61,7 +63,7 @@ class _Server:
         self._beat: Beat | None = None
         self._is_in_step = False
         self._zones = cron.Zones()
-        self._looked_at = 0.0
+        self._looked_at = self._try_at = 0.0
         # While it looked, somebody has changed a schedule.
         self._has_heard = False
         # What was planned by other zones has to be planned anew.
@@ -81,11 +83,7 @@ class _Server:
                 self._connection.add_notify_handler(self._hear)
                 self._connection.execute("LISTEN jobs_schedule")
             self._beat = Beat(self._connection)
-        if not self._is_in_step:
-            synchronise()
-            self._is_in_step = True
-        if self._is_to_replan or time.monotonic() - self._looked_at > _LOOK_AT_ZONES:
-            self._look_at_zones()
+        self._now_and_then()
         assert self._beat is not None
         self._has_heard = False
         seconds = self._beat.step()
@@ -95,22 +93,36 @@ class _Server:
         longest = _LONGEST_SLEEP if self._listens else _POLL
         return longest if seconds is None else min(longest, seconds)
 
+    def _now_and_then(self) -> None:
+        """What may fail, and keeps nothing that is due from being fired."""
+        now = time.monotonic()
+        if now < self._try_at:
+            return
+        try:
+            if not self._is_in_step:
+                synchronise()
+                self._is_in_step = True
+            if self._is_to_replan or now - self._looked_at > _LOOK_AT_ZONES:
+                self._look_at_zones()
+        except Exception as error:
+            self._try_at = now + _TRY_AGAIN
+            logger.warning("beat: %s; it is tried again in a minute", str(error).strip())
+        finally:
+            # Django's own connection is not needed again for long.
+            connections.close_all()
+
     def _hear(self, notify: psycopg.Notify) -> None:
         self._has_heard = True
 
     def _look_at_zones(self) -> None:
-        try:
-            rows = Schedule.objects.using(conf.settings().database)
-            names = set(rows.values_list("timezone", flat=True).distinct()) - {""}
-            if self._zones.have_changed(names | {django_settings.TIME_ZONE}):
-                self._is_to_replan = True
-            # At first, too: a beat before this one may have had other zones, or TIME_ZONE.
-            if self._is_to_replan:
-                replan()
-            self._looked_at, self._is_to_replan = time.monotonic(), False
-        finally:
-            # Django's own connection is not needed again for long.
-            connections.close_all()
+        rows = Schedule.objects.using(conf.settings().database)
+        names = set(rows.values_list("timezone", flat=True).distinct()) - {""}
+        if self._zones.have_changed(names | {django_settings.TIME_ZONE}):
+            self._is_to_replan = True
+        # At first, too: a beat before this one may have had other zones, or TIME_ZONE.
+        if self._is_to_replan:
+            replan()
+        self._looked_at, self._is_to_replan = time.monotonic(), False
 
     def close(self) -> None:
         if self._connection is not None:
@@ -122,7 +134,7 @@ def replan() -> None:
     """Let those cron schedules be planned anew whose next tick the zones say otherwise now."""
     rows = Schedule.objects.using(conf.settings().database)
     planned = rows.filter(kind=Schedule.Kind.CRON, next_run_at__gt=Now(), problem="")
-    for row in planned.annotate(now=Now()).iterator():
+    for row in planned.defer("arguments", "metadata").annotate(now=Now()).iterator():
         with contextlib.suppress(Exception):
             # A row that became bad is shown as bad when it is due.
             if row.first_after(row.now) != row.next_run_at:

@@ -6,7 +6,7 @@ are for `@task(schedule=…)` and JOBS["SCHEDULES"].
 
 from .due import CATCH_UP, LATE, Due, Policy, due, first_after
 from .lines import Cron
-from .plan import OPTIONS, Plan, as_plan, at, cron, every, solar
+from .plan import OPTIONS, Plan, as_plan, at, cron, every, is_text, solar
 from .rules import EPOCH, FIRST_MOMENT, LAST_MOMENT, LONGEST, At, Every, Rule
 from .sun import EVENTS, Solar
 from .words import in_words
@@ -37,6 +37,7 @@ __all__ = [
     "every",
     "first_after",
     "in_words",
+    "is_text",
     "solar",
     "zone",
 ]

@@ -60,6 +60,8 @@ class Cron:
             )
         _is_for_every_hour(self.line, self.days)
         if self.timezone is not None:
+            if not isinstance(self.timezone, str):
+                raise InvalidSchedule(f"a time zone is a name; this is {self.timezone!r}")
             zone(self.timezone)
 
     def next_after(self, moment: datetime, default_zone: str) -> datetime | None:

@@ -80,6 +80,7 @@ class Plan:
         for name, fits, expected in (
             ("args", isinstance(self.args, list | tuple), "a list"),
             ("kwargs", _is_mapping(self.kwargs), "a dict with names as keys"),
+            ("queue_name", self.queue_name is None or is_text(self.queue_name), "a text"),
             ("run_after", _is_duration(self.run_after), _SPAN),
             ("timeout", _is_duration(self.timeout), _SPAN),
             ("expires_after", _is_duration(self.expires_after), _SPAN),
@@ -104,7 +105,7 @@ class Plan:
             ),
             (
                 "description",
-                isinstance(self.description, str) and "\0" not in self.description,
+                is_text(self.description),
                 "a text",
             ),
             (
@@ -182,6 +183,7 @@ def as_plan(value: object, **options: Any) -> Plan:
     Beside a cron line, its zone and days may stand among the options.
     """
     if isinstance(value, str):
+        _check_options(options, "a schedule", ("timezone", "days"))
         return cron(value, **options)
     _check_options(options, "a schedule")
     if isinstance(value, Plan):
@@ -205,13 +207,22 @@ _ELSEWHERE = {"queue": "queue_name", "expires": "expires_after", "eta": "run_aft
 def _check_options(options: Mapping[str, Any], owner: str, own: tuple[str, ...] = ()) -> None:
     """InvalidSchedule for the first that is no option, with the nearest that is."""
     known = [*own, *sorted(OPTIONS)]
-    for name in options.keys() - OPTIONS:
+    for name in options.keys() - OPTIONS - set(own):
         if name in ("timezone", "days"):
             hint = "say it in cron(…, timezone=…, days=…)"
         else:
             near = difflib.get_close_matches(_ELSEWHERE.get(name, name), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         raise InvalidSchedule(f"{owner} has no option {name!r}; {hint}")
+
+
+def is_text(value: Any) -> bool:
+    """Whether PostgreSQL can keep it as text."""
+    return (
+        isinstance(value, str)
+        and "\0" not in value
+        and value == value.encode(errors="replace").decode(errors="replace")
+    )
 
 
 def _is_mapping(value: Any) -> bool:

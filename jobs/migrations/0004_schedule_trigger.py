@@ -55,7 +55,8 @@ CREATE TRIGGER jobs_schedule_changed
 BEFORE INSERT OR UPDATE OF
     enabled, retired_at, kind, line, timezone, days, interval, anchor, event, latitude,
     longitude, starts_at, ends_at, max_runs, task, arguments, queue_name, priority, run_after,
-    max_attempts, max_losses, timeout, expires_after, metadata, tick_argument
+    max_attempts, max_losses, timeout, expires_after, metadata, tick_argument, catch_up,
+    catch_up_limit, grace, overlap, jitter
 ON jobs_schedule
 FOR EACH ROW EXECUTE FUNCTION jobs_schedule_changed();
 -- What was made before there was a trigger.

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from jobs import codec, cron
+from jobs.errors import InvalidSchedule
 
 from .references import load
 
@@ -178,7 +179,21 @@ class Schedule(models.Model):
             # What neither Python nor a calendar can hold would keep others from being read.
             models.CheckConstraint(
                 name="jobs_schedule_moments",
-                condition=_all_null_or_within(("starts_at", "ends_at", "anchor"), MOMENTS),
+                condition=_all_null_or_within(
+                    (
+                        "starts_at",
+                        "ends_at",
+                        "anchor",
+                        "next_run_at",
+                        "stale_since",
+                        "last_tick",
+                        "missed_tick",
+                        "skipped_tick",
+                        "retired_at",
+                        "created_at",
+                    ),
+                    MOMENTS,
+                ),
             ),
             models.CheckConstraint(
                 name="jobs_schedule_spans",
@@ -200,8 +215,10 @@ class Schedule(models.Model):
 
     def save(self, **options: Any) -> None:
         """Write what people write: what the beats write may have changed since it was read."""
-        if not self._state.adding and options.get("update_fields") is None:
-            names = {field.name for field in self._meta.concrete_fields} - _BEATS - {"id"}
+        is_known = not self._state.adding and self.pk is not None
+        if is_known and options.get("update_fields") is None:
+            names = {field.name for field in self._meta.concrete_fields}
+            names -= {"id", "retired_at", *_BEATS, *self.get_deferred_fields()}
             options["update_fields"] = names
         super().save(**options)
 
@@ -212,7 +229,8 @@ class Schedule(models.Model):
             return cron.Cron(self.line, self.timezone or None, self.days)  # type: ignore[arg-type]
         if self.kind == self.Kind.SOLAR:
             return cron.Solar(self.event, self.latitude or 0.0, self.longitude or 0.0)
-        assert self.anchor is not None
+        if self.anchor is None:
+            raise InvalidSchedule(f"{self.get_kind_display()} needs an anchor")
         if self.kind == self.Kind.INTERVAL:
             return cron.Every(self.interval or timedelta(0), self.anchor)
         return cron.At(self.anchor)

@@ -323,10 +323,12 @@ class Chaos:
             self._workers[where] = worker
 
     def _settle(self) -> bool:
-        """Wait until every job has ended, and thaw whoever is frozen; False: it took too long."""
+        """Wait until every job has ended and every dead worker is buried, and thaw whoever is
+        frozen; False: it took too long."""
         from django.db import Error, connection
 
         from jobs import Job
+        from jobs.models import Worker
 
         deadline = time.monotonic() + _SETTLE
         # No more events: only what undoes one, and cancellations.
@@ -339,7 +341,10 @@ class Chaos:
                 if worker.poll() is not None:
                     self._start(WORKERS[where], where)
             with contextlib.suppress(Error):
-                if not self._later and not Job.objects.filter(finished_at=None).exists():
+                dead = Worker.objects.exclude(pid__in=[worker.pid for worker in self._workers])
+                if not (
+                    self._later or Job.objects.filter(finished_at=None).exists() or dead.exists()
+                ):
                     return True
             connection.close_if_unusable_or_obsolete()
             time.sleep(0.1)
