@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 _VERSION = 0x7 << 76
@@ -27,6 +27,11 @@ def first_of(ago: timedelta) -> UUID:
     """Before every id that was made since so long ago, by this machine's clock."""
     milliseconds = int(time.time() * 1000 - ago.total_seconds() * 1000)
     return UUID(int=milliseconds << 80)
+
+
+def moment_of(id_: UUID) -> datetime:
+    """When it was made, to the millisecond, by the clock of whoever made it."""
+    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
 
 
 def uuid7s(count: int) -> list[UUID]:

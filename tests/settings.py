@@ -8,6 +8,7 @@ from project.settings import DATABASES, INSTALLED_APPS, JOBS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]
 JOBS = {key: value for key, value in JOBS.items() if key != "SCHEDULES"}
+TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend", "QUEUES": []}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # Worker processes that a test starts use the test's own database.
 if "JOBS_TEST_DATABASE" in os.environ:

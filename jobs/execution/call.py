@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from jobs import codec, conf
@@ -16,6 +17,7 @@ from jobs.models.references import load
 from jobs.outcomes import Committed, Outcome, Succeeded, TakenOver
 
 from .judge import judge
+from .told import Told, as_json
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
@@ -31,14 +33,27 @@ Finish = Callable[[Any, "Claimed", str | None], bool]
 
 def execute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     """Run a plain function. Whatever it raises, SystemExit too, is its outcome, not ours."""
+    told: Told | None = None
     try:
+        if task.django is not None:
+            told = Told(task, job, context.worker)
         args, kwargs = codec.read_call(job.arguments, load)
         if task.takes_context:
-            args.insert(0, context)
+            args.insert(0, context if told is None else told.context)
         value = task.func(*args, **kwargs)
-        return Succeeded(None if value is None else _result(task, value))
+        if told is not None:
+            value = as_json(value)
+        result = None if value is None else _result(task, value)
+        if told is not None:
+            told.succeeded(value)
+        return Succeeded(result)
     except BaseException as exception:
-        return judge(exception, task, job, context)
+        if context.is_inline and isinstance(exception, KeyboardInterrupt):
+            raise
+        outcome = judge(exception, task, job, context)
+        if told is not None:
+            told.ended(outcome)
+        return outcome
 
 
 async def aexecute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
@@ -46,19 +61,51 @@ async def aexecute(task: Task[..., Any], job: Claimed, context: Context) -> Outc
     try:
         if context.interruption is not None:
             raise asyncio.CancelledError
+        if task.django is not None:
+            return await _aexecute_told(task, job, context)
         args, kwargs = await _arguments(job)
         if task.takes_context:
             args.insert(0, context)
         value = await task.func(*args, **kwargs)
         return Succeeded(None if value is None else _result(task, value))
-    except asyncio.CancelledError as cancelled:
-        interruption = context.interruption
-        exception = (
-            interruption.with_traceback(cancelled.__traceback__) if interruption else cancelled
-        )
-        return judge(exception, task, job, context)
     except BaseException as exception:
-        return judge(exception, task, job, context)
+        return judge(_meant(exception, context), task, job, context)
+
+
+async def _aexecute_told(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
+    """The same for a task of Django's own API, whose receivers may use the ORM."""
+    told = await sync_to_async(Told)(task, job, context.worker)
+    try:
+        args, kwargs = await _arguments(job)
+        if task.takes_context:
+            args.insert(0, told.context)
+        value = as_json(await task.func(*args, **kwargs))
+        result = None if value is None else _result(task, value)
+        await sync_to_async(told.succeeded)(value)
+        return Succeeded(result)
+    except BaseException as exception:
+        if context.is_inline and isinstance(exception, KeyboardInterrupt):
+            raise
+        meant = _meant(exception, context)
+        outcome = judge(meant, task, job, context)
+        await sync_to_async(_tell_end)(told, outcome, meant)
+        return outcome
+
+
+def _tell_end(told: Told, outcome: Outcome, exception: BaseException) -> None:
+    """In a thread of its own, where nothing is being handled: so that Django logs the exception."""
+    try:
+        raise exception
+    except BaseException:
+        told.ended(outcome)
+
+
+def _meant(exception: BaseException, context: Context) -> BaseException:
+    """A cancellation stands for what interrupted the coroutine."""
+    interruption = context.interruption
+    if interruption is None or not isinstance(exception, asyncio.CancelledError):
+        return exception
+    return interruption.with_traceback(exception.__traceback__)
 
 
 def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish: Finish) -> Outcome:
@@ -103,8 +150,6 @@ async def _arguments(job: Claimed) -> tuple[list[Any], dict[str, Any]]:
     if '"model"' not in job.arguments:
         return codec.read_call(job.arguments, load)
     # Loading model instances is a query, which async code must leave to a thread.
-    from asgiref.sync import sync_to_async
-
     return await sync_to_async(codec.read_call)(job.arguments, load)
 
 

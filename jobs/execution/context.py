@@ -41,11 +41,22 @@ def in_job() -> bool:
 class Context:
     """One attempt of one job."""
 
-    __slots__ = ("_claimed", "_tell", "entered", "interruption", "sent")
+    __slots__ = ("_claimed", "_tell", "entered", "interruption", "is_inline", "sent", "worker")
 
-    def __init__(self, claimed: Claimed, tell: Teller | None = None) -> None:
+    def __init__(
+        self,
+        claimed: Claimed,
+        tell: Teller | None = None,
+        worker: str = "",
+        *,
+        is_inline: bool = False,
+    ) -> None:
         self._claimed = claimed
         self._tell = tell
+        # Who runs it, as its row says.
+        self.worker = worker
+        # Whether a test runs it where it stands: Ctrl-C is then the tester's, not the task's.
+        self.is_inline = is_inline
         # The exception that the worker raises in the task: cancelled, or too long.
         self.interruption: BaseException | None = None
         # Whether the function's thread or coroutine has begun, and whether the interruption

@@ -321,6 +321,11 @@ class Job(_Returning[R_co]):
         return Attempt.objects.using(self._state.db).filter(job_id=self.pk)
 
     @property
+    def history_of_attempts(self) -> models.QuerySet[Attempt]:
+        """All attempts that did not simply succeed, oldest first (a query)."""
+        return self._history.order_by("attempt")
+
+    @property
     def last_problem(self) -> Attempt | None:
         """The last attempt that went wrong (a query)."""
         return self._history.exclude(exception_class_path="").order_by("-attempt").first()

@@ -28,7 +28,7 @@ from jobs import cron, retry
 from jobs.errors import InvalidCall, InvalidTask
 
 from . import registry
-from .options import USING, check_function, check_names, check_options
+from .options import OF_DJANGO, USING, check_function, check_names, check_options
 
 if TYPE_CHECKING:
     from jobs.execution import Context
@@ -73,6 +73,8 @@ class Task(Generic[P, R]):
     sensitive: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
     schedule: cron.Plan | None = None
+    # The Task of Django's own API that this one was made of.
+    django: Any = None
     # The options that `.using()` gave: they win over JOBS["TASKS"].
     given: frozenset[str] = field(default=frozenset())
 
@@ -347,7 +349,7 @@ def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def build(func: Any, options: Mapping[str, Any]) -> Task[..., Any]:
     """A Task of the function, with options as `@task` takes them; not registered."""
     check_function(func)
-    known = {item.name for item in fields(Task)} - {"func", "given", "run_after"}
+    known = {item.name for item in fields(Task)} - {"func", "given", "run_after", "django"}
     check_names(options, known, f"@task for {func.__qualname__}")
     made = dict(options)
     for name in ("aliases", "retry_on", "dont_retry_on", "sensitive"):
@@ -389,13 +391,19 @@ def _plain(func: Any) -> Task[..., Any]:
 
 
 def _of_django(value: Any) -> Task[..., Any]:
+    """A Task of Django's own API: with the options of its backend, and its own over them."""
+    backend = value.get_backend()
+    options = dict(getattr(backend, "job_options", {}))
+    own = {name: getattr(value, name, None) for name in OF_DJANGO}
+    options |= {name: option for name, option in own.items() if option is not None}
     made = build(
         value.func,
-        {
+        options
+        | {
             "priority": value.priority,
             "queue_name": value.queue_name,
             "takes_context": value.takes_context,
         },
     )
-    given = frozenset({"priority", "queue_name", "run_after"})
-    return replace(made, run_after=value.run_after, given=given)
+    given = frozenset({"priority", "queue_name", "run_after"} | {k for k, v in own.items() if v})
+    return replace(made, run_after=value.run_after, given=given, django=value)

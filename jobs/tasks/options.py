@@ -30,6 +30,20 @@ CONFIGURABLE = (USING - {"run_after", "metadata"}) | {
     "retry_on",
     "dont_retry_on",
 }
+# What a task of Django's own API may say, too (jobs.backend).
+OF_DJANGO = (
+    "max_attempts",
+    "backoff",
+    "retry_on",
+    "dont_retry_on",
+    "max_losses",
+    "timeout",
+    "expires_after",
+    "atomic",
+    "keep_result",
+    "sensitive",
+    "metadata",
+)
 
 
 # Where functions live that were typed or started, and not imported.

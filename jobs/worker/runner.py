@@ -56,6 +56,7 @@ class Runner:
         bell: Bell,
         lifeline: int | None = None,
     ) -> None:
+        self._name = identity.name
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -125,7 +126,7 @@ class Runner:
         self._bell.ring(Call.STOP)
 
     def _new_context(self, job: Claimed) -> Context:
-        return Context(job, self.dispatcher.recorder.tell)
+        return Context(job, self.dispatcher.recorder.tell, self._name)
 
     def _run(self, job: Claimed, context: Context) -> Outcome:
         task = self._begin(job, context)

@@ -1,0 +1,249 @@
+"""Django's own task API on jobs. Its own tests run against it, too: `make conformance`."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import transaction
+from django.test import override_settings
+from django.utils import timezone
+
+from jobs import Job, compat, enqueue
+from jobs.backend import JobsBackend
+from jobs.testing import run_jobs
+from tests import django_tasks as tasks
+from tests import tasks as own_tasks
+from tests.workers import WorkerProcess
+
+api: Any = compat.part()
+signals: Any = compat.part("signals")
+DoesNotExist = compat.exception("TaskResultDoesNotExist")
+InvalidTask = compat.exception("InvalidTask")
+
+pytestmark = pytest.mark.django_db
+
+
+def backend(**params: Any) -> JobsBackend:
+    return JobsBackend("default", {"QUEUES": [], **params})
+
+
+@contextmanager
+def heard(signal: Any) -> Iterator[list[tuple[Any, Any]]]:
+    """(sender, status) of each signal."""
+    found: list[tuple[Any, Any]] = []
+
+    def hear(sender: Any, task_result: Any, **_: Any) -> None:
+        found.append((sender, str(task_result.status)))
+
+    signal.connect(hear)
+    try:
+        yield found
+    finally:
+        signal.disconnect(hear)
+
+
+def test_a_task_of_djangos_own_api_is_a_job_like_any_other() -> None:
+    result = tasks.add.using(priority=5, queue_name="sums").enqueue(1, b=2)
+    job = Job.objects.get(pk=result.id)
+
+    assert (job.task, job.args, job.kwargs) == ("tests.django_tasks.add", [1], {"b": 2})
+    assert (job.priority, job.queue_name, job.state) == (5, "sums", "queued")
+    assert (result.status, result.attempts, result.errors) == ("READY", 0, [])
+    assert tasks.add.get_result(result.id).task.priority == 5
+
+
+def test_a_rollback_and_there_was_never_a_task() -> None:
+    with transaction.atomic():
+        tasks.add.enqueue(1)
+        transaction.set_rollback(True)
+
+    assert not Job.objects.exists()
+
+
+def test_its_result_is_read_from_anywhere() -> None:
+    result = tasks.add.enqueue(1)
+    run_jobs()
+
+    result.refresh()
+    assert (result.status, result.return_value, result.attempts) == ("SUCCESSFUL", 2, 1)
+    assert result.started_at == result.last_attempted_at
+    assert len(result.worker_ids[0]) < 64
+    assert tasks.add.get_result(result.id) == result
+
+
+def test_what_it_returns_is_json_as_django_has_it() -> None:
+    pair, lambda_ = tasks.returns_a_tuple.enqueue(), tasks.returns_what_json_has_not.enqueue()
+    run_jobs()
+    pair.refresh()
+    lambda_.refresh()
+
+    assert pair.return_value == [1, [2]]
+    assert lambda_.status == "FAILED"
+    assert lambda_.errors[0].exception_class is TypeError
+
+
+def test_the_context_is_djangos_and_ours_is_there_too() -> None:
+    result = tasks.tells_its_context.enqueue()
+    run_jobs()
+    result.refresh()
+
+    assert result.return_value == [result.id, 1, result.id]
+
+
+def test_a_coroutine_runs_and_fails_as_any() -> None:
+    good, bad = tasks.add_slowly.enqueue(1), tasks.async_boom.enqueue("told")
+    run_jobs()
+    good.refresh()
+    bad.refresh()
+
+    assert good.return_value == 2
+    assert bad.errors[0].exception_class is ValueError
+    assert bad.errors[0].traceback.endswith("ValueError: told\n")
+
+
+@pytest.mark.parametrize("boom", [tasks.boom, tasks.async_boom])
+def test_signals_are_sent_and_logged_as_django_does(
+    boom: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        heard(signals.task_enqueued) as enqueued,
+        heard(signals.task_started) as started,
+        heard(signals.task_finished) as finished,
+        caplog.at_level(logging.DEBUG, compat.part().__name__),
+    ):
+        result = boom.enqueue("told")
+        run_jobs()
+
+    assert (enqueued, started, finished) == (
+        [(JobsBackend, "READY")],
+        [(JobsBackend, "RUNNING")],
+        [(JobsBackend, "FAILED")],
+    )
+    last = [record for record in caplog.records if "state=FAILED" in record.getMessage()][-1]
+    assert result.id in last.getMessage()
+    assert last.levelno == logging.ERROR
+    assert last.exc_info is not None
+    assert str(last.exc_info[1]) == "told"
+
+
+def test_a_receiver_that_raises_hurts_no_task() -> None:
+    def hurt(**_: Any) -> None:
+        raise RuntimeError("a receiver's own mistake")
+
+    signals.task_started.connect(hurt)
+    try:
+        result = tasks.add.enqueue(1)
+        run_jobs()
+    finally:
+        signals.task_started.disconnect(hurt)
+
+    result.refresh()
+    assert result.status == "SUCCESSFUL"
+
+
+@pytest.mark.skipif(not tasks.may_say_more(), reason="its decorator takes no options before 6.1")
+def test_a_retried_task_tells_each_attempt_and_finishes_once() -> None:
+    flaky: Any = tasks.flaky
+    result = flaky.enqueue(3)
+    with heard(signals.task_started) as started, heard(signals.task_finished) as finished:
+        run_jobs()
+
+    result.refresh()
+    assert (result.return_value, result.attempts) == (3, 3)
+    assert [one.exception_class for one in result.errors] == [ConnectionError] * 2
+    assert len(started) == 3
+    assert finished == [(JobsBackend, "SUCCESSFUL")]
+    assert result.started_at < result.last_attempted_at
+
+
+@pytest.mark.parametrize("id_", ["123", "", "0" * 32, 5, None])
+def test_an_id_that_is_none_does_not_exist(id_: Any) -> None:
+    with pytest.raises(DoesNotExist):
+        backend().get_result(id_)
+
+
+def test_a_result_is_restored_though_the_settings_know_its_queue_no_more() -> None:
+    result = tasks.add.using(queue_name="gone").enqueue(1)
+
+    found = backend(QUEUES=["default"]).get_result(result.id)
+
+    assert (found.task.queue_name, found.task.func) == ("gone", tasks.add.func)
+
+
+def test_jobs_of_plain_functions_and_own_tasks_have_results_too() -> None:
+    plain, own = enqueue(own_tasks.plain, "a"), enqueue(own_tasks.add, 1)
+
+    assert backend().get_result(plain.pk).task.func is own_tasks.plain
+    assert backend().get_result(own.pk).args == [1]
+
+
+def test_a_job_that_ended_without_an_exception_tells_why_it_failed() -> None:
+    result = tasks.add.enqueue(1)
+    Job.objects.get().cancel(because="enough")
+
+    result.refresh()
+    assert result.status == "FAILED"
+    assert result.errors[0].exception_class.__name__ == "JobCancelled"
+
+
+def test_run_after_may_be_a_timedelta() -> None:
+    hour = timedelta(hours=1)
+    by_time = tasks.add.using(run_after=timezone.now() + hour).enqueue(1)
+    by_span = tasks.add.using(run_after=hour).enqueue(1)
+
+    for result in (by_time, by_span):
+        job = Job.objects.get(pk=result.id)
+        assert timedelta(minutes=59) < job.run_at - job.enqueued_at <= hour
+        assert tasks.add.get_result(result.id).task.run_after == job.run_at
+
+
+def test_options_of_the_backend_are_those_of_its_tasks() -> None:
+    options = {"MAX_ATTEMPTS": 4, "TIMEOUT": timedelta(minutes=5), "MAX_LOSSES": 0}
+    with override_settings(
+        TASKS={"default": {"BACKEND": "jobs.backend.JobsBackend", "OPTIONS": options}}
+    ):
+        tasks.add.enqueue(1)
+
+    job = Job.objects.get()
+    assert (job.max_attempts, job.timeout, job.max_losses) == (4, timedelta(minutes=5), 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"MAX_ATEMPTS": 3}, "Did you mean 'MAX_ATTEMPTS'?"),
+        ({"max_attempts": 3}, "Did you mean 'MAX_ATTEMPTS'?"),
+        ({"MAX_ATTEMPTS": 0}, "max_attempts is 0"),
+        ({"TIMEOUT": 30}, "timeout is 30"),
+    ],
+)
+def test_a_check_names_an_option_that_makes_no_sense(options: dict[str, Any], words: str) -> None:
+    [error] = backend(OPTIONS=options).check()
+
+    assert error.id == "jobs.E009"
+    assert words in f"{error.msg} {error.hint}"
+
+
+def test_what_makes_no_sense_of_a_task_is_refused_where_it_is_said() -> None:
+    with pytest.raises(InvalidTask, match="priority"):
+        tasks.add.using(priority=101)
+    with pytest.raises(TypeError, match="Unsupported type"):
+        tasks.add.enqueue(timezone.now())
+    with pytest.raises(ValueError, match="inf"):
+        tasks.add.enqueue(float("inf"))
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_real_worker_runs_them(start_worker: Callable[..., WorkerProcess]) -> None:
+    results = [tasks.add.enqueue(1), tasks.add_slowly.enqueue(1), tasks.boom.enqueue("told")]
+    worker = start_worker("--burst", "--processes", "1")
+
+    assert worker.wait() == 0, worker.output
+    for result in results:
+        result.refresh()
+    assert [result.status for result in results] == ["SUCCESSFUL", "SUCCESSFUL", "FAILED"]
+    assert [result.attempts for result in results] == [1, 1, 1]
