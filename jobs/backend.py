@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.checks import Error
+from django.core.exceptions import ObjectDoesNotExist
 
 from . import compat
-from .codec import decode
-from .errors import JobsError
+from .errors import JobsError, TaskNotFound
 from .execution.told import error_of
 from .models import Job, State
-from .models.references import load
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
-from .tasks import as_task, call
-from .tasks.options import OF_DJANGO, check_options
-from .tasks.registry import find
+from .tasks import as_task, call, resolve
+from .tasks.options import USING, check_options
 
 _base: Any = compat.part("base")
 _signals: Any = compat.part("signals")
@@ -51,10 +49,15 @@ class JobsTask(_Task):  # type: ignore[misc]
     atomic: bool | None = None
     keep_result: bool | None = None
     sensitive: tuple[str, ...] | None = None
-    metadata: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def using(self, **options: Any) -> Any:
-        """A copy with other options, Django's own or these; `run_after` may be a timedelta."""
+        """A copy with other options: Django's own, and those that a row keeps; what is None stays.
+
+        `run_after` may be a timedelta.
+        """
+        if unknown := sorted(options.keys() - {"backend", *USING}):
+            raise TypeError(f"using() got an unexpected keyword argument {unknown[0]!r}")
         return replace(self, **{k: v for k, v in options.items() if v is not None})
 
 
@@ -81,12 +84,8 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
             super().validate_task(shown)
         else:
             super().validate_task(task)
-        own = {name: getattr(task, name, None) for name in OF_DJANGO}
         try:
-            check_options(
-                {name: value for name, value in own.items() if value is not None},
-                f"task {task.module_path}",
-            )
+            as_task(task)
         except JobsError as error:
             raise compat.exception("InvalidTask")(str(error)) from error
 
@@ -129,17 +128,24 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         return wrong
 
     def _restored(self, job: Job[Any]) -> Any:
-        """The task as it was enqueued, whatever the settings say of its queue by now."""
-        found = find(job.task)
-        source = found if hasattr(found, "module_path") else SimpleNamespace(func=found)
-        cls = type(found) if isinstance(found, _Task) else self.task_class
+        """The task as it was enqueued, whatever the settings, or the code, say of it by now."""
+        try:
+            ours = resolve(job.task)
+            source = ours.django or ours
+        except (JobsError, ImportError):
+            source = SimpleNamespace(func=_vanished(job.task))
+        cls = type(source) if isinstance(source, _Task) else self.task_class
         made = object.__new__(cls)
         own = {"priority": job.priority, "queue_name": job.queue_name, "backend": self.alias}
-        if job.run_at > job.enqueued_at and not job.failures:
+        if job.run_at > job.enqueued_at and not job.attempt:
             own["run_after"] = job.run_at
-        for field in fields(cls):
-            value = own.get(field.name, getattr(source, field.name, field.default))
-            object.__setattr__(made, field.name, value)
+        for item in fields(cls):
+            fallback = (
+                getattr(source, item.name, item.default)
+                if cls is type(source)
+                else (source.func if item.name == "func" else item.default)
+            )
+            object.__setattr__(made, item.name, own.get(item.name, fallback))
         return made
 
     def _result(self, job: Job[Any], task: Any, history: list[Any]) -> Any:
@@ -148,6 +154,9 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         if job.state in (State.RUNNING, State.SUCCEEDED):
             workers.append(job.worker or "")
         first = started[0].started_at if started else job.last_attempted_at
+        if not workers:
+            # Claimed and given back: it never started.
+            first = None
         result = _base.TaskResult(
             task=task,
             id=str(job.pk),
@@ -155,25 +164,49 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
             enqueued_at=job.enqueued_at,
             started_at=first,
             finished_at=job.finished_at,
-            last_attempted_at=job.last_attempted_at,
-            args=[decode(value, load) for value in job.args],
-            kwargs={name: decode(value, load) for name, value in job.kwargs.items()},
+            last_attempted_at=job.last_attempted_at if workers else None,
+            # As JSON has them: that is what Django's API knows.
+            args=job.args,
+            kwargs=job.kwargs,
             backend=self.alias,
             errors=_errors(job, history),
             worker_ids=workers,
         )
         if job.state == State.SUCCEEDED:
-            object.__setattr__(result, "_return_value", job.return_value)
+            object.__setattr__(result, "_return_value", _value(job))
         return result
 
 
+def _value(job: Job[Any]) -> Any:
+    """What it returned; as JSON has it, where what that names is gone by now."""
+    try:
+        return job.return_value
+    except ObjectDoesNotExist:
+        return job.result
+
+
 def _errors(job: Job[Any], history: list[Any]) -> list[Any]:
-    """One for each attempt that raised; and one for a job that ended without any."""
+    """One for each attempt that raised, and one that says why a job ended, where none does."""
     errors = [error_of(one) for one in history if one.exception_class_path]
-    if errors or job.status != "FAILED":
+    is_told = bool(errors) and job.state != State.CANCELLED
+    if job.status != "FAILED" or is_told or _is_about_the_end(errors):
         return errors
     kind = {EXPIRED: "JobExpired", LOST: "JobLost"}.get(job.reason or "", "JobCancelled")
-    told = job.cancelled_because or job.reason or ""
-    return [
-        _base.TaskError(exception_class_path=f"jobs.errors.{kind}", traceback=f"{kind}: {told}\n")
-    ]
+    told = f"{kind}: {job.cancelled_because or job.reason or ''}\n"
+    return [*errors, _base.TaskError(exception_class_path=f"jobs.errors.{kind}", traceback=told)]
+
+
+def _is_about_the_end(errors: list[Any]) -> bool:
+    ends = ("JobCancelled", "JobExpired", "Cancel")
+    return bool(errors) and errors[-1].exception_class_path.endswith(ends)
+
+
+def _vanished(path: str) -> Any:
+    """A function that stands for one that is no more, by its name."""
+
+    def vanished(*args: Any, **kwargs: Any) -> None:
+        raise TaskNotFound(f"there is no task {path!r} any more")
+
+    module, _, name = path.rpartition(".")
+    vanished.__module__, vanished.__qualname__, vanished.__name__ = module, name, name
+    return vanished

@@ -16,15 +16,16 @@ from django.db import connections
 from psycopg.types.string import TextLoader
 
 from . import conf, ids, lifecycle
-from .errors import JobExpired, TaskNotFound
+from .errors import JobExpired
 from .execution import Context, aexecute, execute, execute_atomic, problem_of
-from .lifecycle import START, Claimed, Ended
+from .lifecycle import START, Claimed, Ended, Told
 from .models import Job
 from .outcomes import EXPIRED, Cancelled, Failed, Outcome
 from .tasks import resolve
 from .worker import Options, presence
 
 _NAME = "tests/1"
+_BROKEN = psycopg.pq.TransactionStatus.INERROR
 
 
 def run_jobs(*, at_most: int = 1000) -> list[Job[Any]]:
@@ -40,7 +41,7 @@ def run_jobs(*, at_most: int = 1000) -> list[Job[Any]]:
             if job is None:
                 break
             ran.append(job.id)
-            _record(connection, job, _run(job))
+            _record(connection, job, _run(connection, job))
     found = Job.objects.using(alias).in_bulk(ran)
     return [row for id_ in dict.fromkeys(ran) if (row := found.get(_uuid(id_))) is not None]
 
@@ -51,8 +52,7 @@ def _uuid(text: str) -> Any:
 
 @contextmanager
 def _worker(alias: str) -> Iterator[tuple[Any, Any]]:
-    connections[alias].ensure_connection()
-    connection: Any = _Borrowed(connections[alias].connection)
+    connection: Any = _Borrowed(alias)
     worker_id = ids.uuid7()
     presence.register(connection, worker_id, Options(name="tests", processes=1), [])
     try:
@@ -81,19 +81,43 @@ def _claim(connection: Any, worker_id: Any) -> Claimed | None:
     return None
 
 
-def _run(job: Claimed) -> Outcome:
-    context = Context(job, worker=_NAME, is_inline=True)
+def _run(connection: Any, job: Claimed) -> Outcome:
+    def tell(job: Claimed, done: float, total: float | None, message: str) -> None:
+        lifecycle.write_progress(connection, [Told(job, done, total, message)])
+
+    context = Context(job, tell, _NAME, is_inline=True)
     job.started_at = job.finished_at = job.now()
     if job.expires_at is not None and job.expires_at <= job.started_at:
         late = JobExpired(f"not started in time: {job.started_at - job.expires_at:.1f} s late")
         return Cancelled(problem_of(late), EXPIRED)
     try:
         task = resolve(job.task)
-    except TaskNotFound as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # As in a worker: importing its module may raise anything.
         return Failed(problem_of(error))
-    outcome: Outcome = contextvars.Context().run(_call, task, job, context)
+    with _mending():
+        outcome: Outcome = contextvars.Context().run(_call, task, job, context)
     job.finished_at = job.now()
     return outcome
+
+
+@contextmanager
+def _mending() -> Iterator[None]:
+    """A task that breaks a test's transaction breaks no more than what it did itself."""
+    wrapper = connections[conf.settings().database]
+    if not wrapper.in_atomic_block:
+        yield
+        return
+    savepoint = wrapper.savepoint()
+    assert savepoint is not None
+    yield
+    if wrapper.needs_rollback or wrapper.connection.info.transaction_status == _BROKEN:
+        wrapper.needs_rollback = False
+        wrapper.savepoint_rollback(savepoint)
+    else:
+        wrapper.savepoint_commit(savepoint)
 
 
 def _call(task: Any, job: Claimed, context: Context) -> Outcome:
@@ -113,11 +137,13 @@ def _record(connection: Any, job: Claimed, outcome: Outcome) -> None:
 class _Borrowed:
     """Django's own connection, as the worker's statements want one: results as text."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
 
     def execute(self, query: Any, parameters: Any = None) -> psycopg.Cursor[Any]:
-        cursor = psycopg.Cursor(self._connection)
+        # Asked each time: a task may have closed it.
+        connections[self._alias].ensure_connection()
+        cursor = psycopg.Cursor(connections[self._alias].connection)
         cursor.adapters.register_loader("uuid", TextLoader)
         cursor.adapters.register_loader("jsonb", TextLoader)
         return cursor.execute(query, parameters, prepare=False)

@@ -60,5 +60,17 @@ def may_say_more() -> bool:
     return True
 
 
+def once_at_most() -> None: ...
+
+
+def breaks_a_constraint() -> None:
+    """At the end of its transaction."""
+    from django.contrib.admin.models import LogEntry
+
+    LogEntry.objects.create(user_id=-1, action_flag=1, object_repr="x", change_message="x")
+
+
 if may_say_more():
+    once_at_most = task(max_losses=0)(once_at_most)
+    breaks_a_constraint = task(atomic=True)(breaks_a_constraint)
     flaky = task(takes_context=True, max_attempts=3, backoff=timedelta(0))(flaky)

@@ -24,6 +24,9 @@ DoesNotExist = compat.exception("TaskResultDoesNotExist")
 InvalidTask = compat.exception("InvalidTask")
 
 pytestmark = pytest.mark.django_db
+needs_options = pytest.mark.skipif(
+    not tasks.may_say_more(), reason="its decorator takes no options before Django 6.1"
+)
 
 
 def backend(**params: Any) -> JobsBackend:
@@ -144,7 +147,7 @@ def test_a_receiver_that_raises_hurts_no_task() -> None:
     assert result.status == "SUCCESSFUL"
 
 
-@pytest.mark.skipif(not tasks.may_say_more(), reason="its decorator takes no options before 6.1")
+@needs_options
 def test_a_retried_task_tells_each_attempt_and_finishes_once() -> None:
     flaky: Any = tasks.flaky
     result = flaky.enqueue(3)
@@ -157,6 +160,81 @@ def test_a_retried_task_tells_each_attempt_and_finishes_once() -> None:
     assert len(started) == 3
     assert finished == [(JobsBackend, "SUCCESSFUL")]
     assert result.started_at < result.last_attempted_at
+
+
+@needs_options
+def test_zero_is_an_option_too(settings: Any) -> None:
+    settings.JOBS = {**settings.JOBS, "TASKS": {"*": {"max_losses": 5}}}
+    vars(tasks)["once_at_most"].enqueue()
+    tasks.add.using(max_losses=0).enqueue(1)
+
+    assert [job.max_losses for job in Job.objects.all()] == [0, 0]
+
+
+@needs_options
+@pytest.mark.django_db(transaction=True)
+def test_an_atomic_task_is_told_of_once_it_is_known_how_it_ended() -> None:
+    with heard(signals.task_finished) as finished:
+        result = vars(tasks)["breaks_a_constraint"].enqueue()
+        run_jobs()
+
+    result.refresh()
+    assert finished == [(JobsBackend, "FAILED")]
+    assert result.status == "FAILED"
+    assert result.errors[0].exception_class_path.endswith("IntegrityError")
+
+
+@pytest.mark.parametrize("options", [{"atomic": True}, {"backoff": 1}, {"func": print}, {"x": 1}])
+def test_what_a_row_does_not_keep_is_no_option_of_one_call(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        tasks.add.using(**options)
+
+
+def test_a_receiver_that_exits_hurts_no_task() -> None:
+    def leave(**_: Any) -> None:
+        raise SystemExit
+
+    signals.task_finished.connect(leave)
+    try:
+        result = tasks.add.enqueue(1)
+        run_jobs()
+    finally:
+        signals.task_finished.disconnect(leave)
+
+    result.refresh()
+    assert result.return_value == 2
+
+
+def test_what_has_vanished_still_has_a_result() -> None:
+    result = tasks.add.enqueue(1)
+    Job.objects.update(task="tests.django_tasks.vanished")
+
+    found = backend().get_result(result.id)
+
+    assert found.task.module_path == "tests.django_tasks.vanished"
+    assert found.args == [1]
+
+
+def test_arguments_that_django_would_refuse_are_told_as_json() -> None:
+    """`jobs.enqueue` keeps more types than Django's API knows."""
+    job = enqueue(tasks.add, (1,), (2,))
+    run_jobs()
+
+    found = backend().get_result(job.pk)
+    assert (found.status, found.return_value) == ("SUCCESSFUL", [1, 2])
+    assert found.args[0]["$jobs"][0] == "tuple"
+
+
+@needs_options
+def test_who_was_cancelled_between_two_attempts_tells_both() -> None:
+    result = tasks.flaky.enqueue(3)
+    Job.objects.update(run_at=timezone.now())
+    run_jobs(at_most=1)
+    Job.objects.get().cancel()
+    result.refresh()
+
+    kinds = [error.exception_class.__name__ for error in result.errors]
+    assert kinds == ["ConnectionError", "JobCancelled"]
 
 
 @pytest.mark.parametrize("id_", ["123", "", "0" * 32, 5, None])

@@ -25,6 +25,28 @@ def is_interrupted() -> None:
     raise KeyboardInterrupt
 
 
+@task(atomic=True)
+def is_interrupted_in_a_transaction() -> None:
+    raise KeyboardInterrupt
+
+
+@task
+async def is_interrupted_in_a_coroutine() -> None:
+    raise KeyboardInterrupt
+
+
+@task
+def breaks_its_transaction() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+@task
+def closes_its_connection() -> int:
+    connection.close()
+    return 1
+
+
 @pytest.mark.django_db
 def test_jobs_run_inside_of_a_tests_transaction() -> None:
     assert connection.in_atomic_block
@@ -88,8 +110,12 @@ def test_atomic_async_expired_and_unknown_ones_end_as_with_a_worker() -> None:
 
 
 @pytest.mark.django_db
-def test_ctrl_c_is_the_testers_own() -> None:
-    enqueue(is_interrupted)
+@pytest.mark.parametrize(
+    "interrupted",
+    [is_interrupted, is_interrupted_in_a_transaction, is_interrupted_in_a_coroutine],
+)
+def test_ctrl_c_is_the_testers_own(interrupted: Any) -> None:
+    enqueue(interrupted)
 
     with pytest.raises(KeyboardInterrupt), transaction.atomic():
         run_jobs()
@@ -101,3 +127,34 @@ def test_no_more_run_than_are_asked_for() -> None:
 
     assert len(run_jobs(at_most=3)) == 3
     assert Job.objects.queued().count() == 1
+
+
+@pytest.mark.django_db
+def test_a_task_that_breaks_the_transaction_breaks_its_own_job_only() -> None:
+    bad, good = enqueue(breaks_its_transaction), enqueue(tasks.add, 1)
+
+    run_jobs()
+
+    ends: dict[Any, str] = {job.pk: job.state for job in Job.objects.all()}
+    assert ends == {bad.pk: "failed", good.pk: "succeeded"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_task_that_closes_its_connection_hurts_nobody() -> None:
+    job = enqueue(closes_its_connection)
+    run_jobs()
+    job.refresh()
+
+    assert job.return_value == 1
+
+
+@pytest.mark.django_db
+def test_what_may_be_no_job_fails_and_progress_is_kept() -> None:
+    forbidden, told = enqueue(tasks.noop), enqueue(tasks.tells_progress, 3)
+    Job.objects.filter(pk=forbidden.pk).update(task="os.system")
+
+    run_jobs()
+
+    ends: dict[Any, Any] = {job.pk: job for job in Job.objects.all()}
+    assert ends[forbidden.pk].state == "failed"
+    assert ends[told.pk].progress is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jobs.models.references import load
 from jobs.outcomes import Committed, Outcome, Succeeded, TakenOver
 
 from .judge import judge
-from .told import Told, as_json
+from .told import Told
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
@@ -33,71 +34,69 @@ Finish = Callable[[Any, "Claimed", str | None], bool]
 
 def execute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     """Run a plain function. Whatever it raises, SystemExit too, is its outcome, not ours."""
-    told: Told | None = None
+    if task.django is None:
+        return _execute(task, job, context, None)
     try:
-        if task.django is not None:
-            told = Told(task, job, context.worker)
+        told = Told(task, job, context.worker)
+    except BaseException as exception:
+        return judge(exception, task, job, context)
+    outcome = _execute(task, job, context, told)
+    told.end(outcome)
+    return outcome
+
+
+def _execute(task: Task[..., Any], job: Claimed, context: Context, told: Told | None) -> Outcome:
+    try:
+        if told is not None and context.interruption is not None:
+            # It came while others were told of the start, and one of them may have caught it.
+            raise context.interruption
         args, kwargs = codec.read_call(job.arguments, load)
         if task.takes_context:
             args.insert(0, context if told is None else told.context)
         value = task.func(*args, **kwargs)
         if told is not None:
-            value = as_json(value)
-        result = None if value is None else _result(task, value)
-        if told is not None:
-            told.succeeded(value)
-        return Succeeded(result)
+            value = told.returned(value)
+        return Succeeded(None if value is None else _result(task, value))
     except BaseException as exception:
-        if context.is_inline and isinstance(exception, KeyboardInterrupt):
-            raise
-        outcome = judge(exception, task, job, context)
+        _leave_to_tester(exception, context)
         if told is not None:
-            told.ended(outcome)
-        return outcome
+            told.exception = exception
+        return judge(exception, task, job, context)
 
 
 async def aexecute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     """Run a coroutine function; its cancellation stands for what interrupted it."""
+    told: Told | None = None
     try:
         if context.interruption is not None:
             raise asyncio.CancelledError
         if task.django is not None:
-            return await _aexecute_told(task, job, context)
+            # Its receivers may use the ORM.
+            told = await sync_to_async(Told)(task, job, context.worker)
         args, kwargs = await _arguments(job)
         if task.takes_context:
-            args.insert(0, context)
+            args.insert(0, context if told is None else told.context)
         value = await task.func(*args, **kwargs)
-        return Succeeded(None if value is None else _result(task, value))
+        if told is not None:
+            value = told.returned(value)
+        outcome: Outcome = Succeeded(None if value is None else _result(task, value))
     except BaseException as exception:
-        return judge(_meant(exception, context), task, job, context)
-
-
-async def _aexecute_told(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
-    """The same for a task of Django's own API, whose receivers may use the ORM."""
-    told = await sync_to_async(Told)(task, job, context.worker)
-    try:
-        args, kwargs = await _arguments(job)
-        if task.takes_context:
-            args.insert(0, told.context)
-        value = as_json(await task.func(*args, **kwargs))
-        result = None if value is None else _result(task, value)
-        await sync_to_async(told.succeeded)(value)
-        return Succeeded(result)
-    except BaseException as exception:
-        if context.is_inline and isinstance(exception, KeyboardInterrupt):
-            raise
+        _leave_to_tester(exception, context)
         meant = _meant(exception, context)
         outcome = judge(meant, task, job, context)
-        await sync_to_async(_tell_end)(told, outcome, meant)
-        return outcome
+        if told is not None:
+            told.exception = meant
+    if told is not None:
+        # Whatever interrupts it now comes behind the function's end, which stands.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(asyncio.ensure_future(sync_to_async(told.end)(outcome)))
+    return outcome
 
 
-def _tell_end(told: Told, outcome: Outcome, exception: BaseException) -> None:
-    """In a thread of its own, where nothing is being handled: so that Django logs the exception."""
-    try:
+def _leave_to_tester(exception: BaseException, context: Context) -> None:
+    """Ctrl-C, where a test runs the job where it stands."""
+    if context.is_inline and isinstance(exception, KeyboardInterrupt):
         raise exception
-    except BaseException:
-        told.ended(outcome)
 
 
 def _meant(exception: BaseException, context: Context) -> BaseException:
@@ -114,6 +113,21 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
     The finish is the last statement, and fenced; when the claim is another's by now, all of
     it is rolled back.
     """
+    told: Told | None = None
+    if task.django is not None:
+        try:
+            told = Told(task, job, context.worker)
+        except BaseException as exception:
+            return judge(exception, task, job, context)
+    outcome = _execute_atomic(task, job, context, finish, told)
+    if told is not None:
+        told.end(outcome)
+    return outcome
+
+
+def _execute_atomic(
+    task: Task[..., Any], job: Claimed, context: Context, finish: Finish, told: Told | None
+) -> Outcome:
     alias = conf.settings().database
     committed: list[bool] = []
     pid = os.getpid()
@@ -121,7 +135,7 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
         with transaction.atomic(using=alias):
             # The first hook, so it runs before any of the task's that may raise.
             transaction.on_commit(lambda: committed.append(True), using=alias)
-            outcome = execute(task, job, context)
+            outcome = _execute(task, job, context, told)
             if os.getpid() != pid:
                 # The task has forked, and this is its child: the transaction is its parent's.
                 os._exit(0)
@@ -137,6 +151,9 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
         return TakenOver()
     except BaseException as exception:
         if not committed:
+            _leave_to_tester(exception, context)
+            if told is not None:
+                told.exception = exception
             return judge(exception, task, job, context)
         logger.exception("job=%s task=%s an on_commit hook raised", job.id, job.task)
     return Committed()

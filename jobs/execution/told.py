@@ -6,31 +6,42 @@ Only for tasks of `django.tasks`. A signal's receiver that raises is logged, and
 from __future__ import annotations
 
 import json
+import logging
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from jobs import codec, compat, conf, ids
+from jobs import compat, conf, ids
+from jobs.errors import JobCancelled, JobTimeout
 from jobs.models import Attempt
-from jobs.models.references import load
-from jobs.outcomes import Cancelled, Failed, Outcome, Problem
+from jobs.outcomes import Cancelled, Committed, Failed, Outcome, Problem, Succeeded
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
     from jobs.tasks import Task
 
+logger = logging.getLogger("jobs")
+
 
 class Told:
-    """One attempt. Starting it sends `task_started`."""
+    """One attempt. Making it sends `task_started`; `end` sends `task_finished`, if it was the last.
+
+    Both outside of the task's own transaction, and of what may change how it ended.
+    """
 
     def __init__(self, task: Task[..., Any], job: Claimed, worker: str) -> None:
         base = compat.part("base")
         django_task = task.django
-        args, kwargs = codec.read_call(job.arguments, load)
+        # As JSON has them: that is what Django's API knows.
+        call = json.loads(job.arguments)
         before = _before(job)
         self._job = job
+        self._pid = os.getpid()
         self._sender = type(django_task.get_backend())
-        self._signals = compat.part("signals")
+        # What the function returned, as JSON brings it back, or raised.
+        self.value: Any = None
+        self.exception: BaseException | None = None
         self.result = base.TaskResult(
             task=django_task,
             id=job.id,
@@ -39,26 +50,42 @@ class Told:
             started_at=before[0].started_at if before else _moment(job.started_at),
             last_attempted_at=_moment(job.started_at),
             finished_at=None,
-            args=args,
-            kwargs=kwargs,
+            args=call["args"],
+            kwargs=call["kwargs"],
             backend=django_task.backend,
             errors=[error_of(one) for one in before if one.exception_class_path],
             worker_ids=[*(one.worker or "" for one in before), worker],
         )
-        self._signals.task_started.send_robust(sender=self._sender, task_result=self.result)
+        self._send("task_started")
 
     @property
     def context(self) -> Any:
         return compat.part("base").TaskContext(task_result=self.result)
 
-    def succeeded(self, value: Any) -> None:
-        self._end("SUCCESSFUL", value)
+    def returned(self, value: Any) -> Any:
+        """The value as JSON brings it back; TypeError for what Django's API does not let return."""
+        self.value = json.loads(json.dumps(compat.normalize_json(value)))
+        return self.value
 
-    def ended(self, outcome: Outcome) -> None:
-        """After an exception, and while it is being handled: Django logs it with its traceback.
-        Nothing is said of an attempt that another follows."""
-        if isinstance(outcome, Failed | Cancelled):
-            self.result.errors.append(_error(outcome.problem))
+    def end(self, outcome: Outcome) -> None:
+        """Nothing is said of an attempt that another follows, nor by a child of the process."""
+        if os.getpid() != self._pid:
+            return
+        try:
+            if isinstance(outcome, Succeeded | Committed):
+                self._end("SUCCESSFUL", self.value)
+            elif isinstance(outcome, Failed | Cancelled):
+                self.result.errors.append(_error(outcome.problem))
+                self._end_badly()
+        except (JobTimeout, JobCancelled):
+            # It arrived behind the function's end, which stands.
+            logger.info("job %s was interrupted when it had ended", self._job.id)
+
+    def _end_badly(self) -> None:
+        """While the exception is being handled: so Django logs it with its traceback."""
+        try:
+            raise self.exception or RuntimeError
+        except BaseException:
             self._end("FAILED", None)
 
     def _end(self, status: str, value: Any) -> None:
@@ -70,7 +97,17 @@ class Told:
         ):
             # It is frozen, and mutated so by Django's own backends.
             object.__setattr__(self.result, name, item)
-        self._signals.task_finished.send_robust(sender=self._sender, task_result=self.result)
+        self._send("task_finished")
+
+    def _send(self, name: str) -> None:
+        signal = getattr(compat.part("signals"), name)
+        try:
+            signal.send_robust(sender=self._sender, task_result=self.result)
+        except (JobTimeout, JobCancelled):
+            raise
+        except BaseException:
+            # SystemExit, say.
+            logger.exception("a receiver of %s raised", name)
 
 
 def error_of(attempt: Attempt) -> Any:
@@ -96,8 +133,3 @@ def _before(job: Claimed) -> list[Attempt]:
 
 def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def as_json(value: Any) -> Any:
-    """What Django's API lets a task return, as it comes back; TypeError for what it does not."""
-    return json.loads(json.dumps(compat.normalize_json(value)))

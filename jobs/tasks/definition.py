@@ -405,5 +405,7 @@ def _of_django(value: Any) -> Task[..., Any]:
             "takes_context": value.takes_context,
         },
     )
-    given = frozenset({"priority", "queue_name", "run_after"} | {k for k, v in own.items() if v})
+    given = frozenset(
+        {"priority", "queue_name", "run_after"} | {k for k, v in own.items() if v is not None}
+    )
     return replace(made, run_after=value.run_after, given=given, django=value)
