@@ -72,9 +72,9 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
-        self.job_options: dict[str, Any] = {
-            str(name).lower(): value for name, value in self.options.items()
-        }
+        # What is no option is for `check` to tell, not for the import of each task.
+        given = {str(name).lower(): value for name, value in self.options.items()}
+        self.job_options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
 
     def validate_task(self, task: Any) -> None:
         """Django's own rules, but that `run_after` may be a timedelta; then ours."""

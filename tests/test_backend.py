@@ -302,6 +302,8 @@ def test_a_check_names_an_option_that_makes_no_sense(options: dict[str, Any], wo
     [error] = backend(OPTIONS=options).check()
 
     assert error.id == "jobs.E009"
+    # It keeps no task from being imported, unless its value is wrong.
+    assert set(backend(OPTIONS=options).job_options) <= {"max_attempts", "timeout"}
     assert words in f"{error.msg} {error.hint}"
 
 
