@@ -721,6 +721,26 @@ def test_a_beat_whose_declarations_wait_for_a_lock_fires_what_is_due(
     assert Job.objects.count() == 1
 
 
+def test_declarations_that_could_not_be_read_are_read_soon(
+    declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when PostgreSQL crashes while a beat starts."""
+    declare(it=HOUR)
+    Schedule.objects.all().delete()
+    server = serving._Server()
+    with contextlib.closing(server):
+        with monkeypatch.context() as patched:
+            patched.setattr(serving, "synchronise", lambda: 1 / 0)
+            wait = server.step()
+        assert 0.5 < wait <= 1.0
+        assert not Schedule.objects.exists()
+        # The connection is another: at once.
+        server.close()
+        server.step()
+
+    assert row().next_run_at is not None
+
+
 def test_what_could_not_be_planned_is_planned_from_when_it_changed(
     step: Callable[[], float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

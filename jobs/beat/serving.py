@@ -27,8 +27,8 @@ _LONGEST_SLEEP = 60.0
 _POLL = 1.0
 # So often it is seen whether the tz database was replaced.
 _LOOK_AT_ZONES = 600.0
-# What did not work is tried again so much later.
-_TRY_AGAIN = 60.0
+# What did not work is tried again so much later, and ever later.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 # (seconds, a file to listen at) → whether to go on.
 Sleep = Callable[[float, int | None], bool]
@@ -64,6 +64,7 @@ class _Server:
         self._is_in_step = False
         self._zones = cron.Zones()
         self._looked_at = self._try_at = 0.0
+        self._pause = _FIRST_PAUSE
         # While it looked, somebody has changed a schedule.
         self._has_heard = False
         # What was planned by other zones has to be planned anew.
@@ -83,6 +84,8 @@ class _Server:
                 self._connection.add_notify_handler(self._hear)
                 self._connection.execute("LISTEN jobs_schedule")
             self._beat = Beat(self._connection)
+            # Whatever did not work may have been for want of a server.
+            self._try_at, self._pause = 0.0, _FIRST_PAUSE
         self._now_and_then()
         assert self._beat is not None
         self._has_heard = False
@@ -91,6 +94,8 @@ class _Server:
             # Behind the last look, perhaps, and it is not told twice.
             return 0.0
         longest = _LONGEST_SLEEP if self._listens else _POLL
+        if self._try_at:
+            longest = min(longest, max(0.0, self._try_at - time.monotonic()))
         return longest if seconds is None else min(longest, seconds)
 
     def _now_and_then(self) -> None:
@@ -104,9 +109,11 @@ class _Server:
                 self._is_in_step = True
             if self._is_to_replan or now - self._looked_at > _LOOK_AT_ZONES:
                 self._look_at_zones()
+            self._try_at, self._pause = 0.0, _FIRST_PAUSE
         except Exception as error:
-            self._try_at = now + _TRY_AGAIN
-            logger.warning("beat: %s; it is tried again in a minute", str(error).strip())
+            logger.warning("beat: %s; tried again in %.0f s", str(error).strip(), self._pause)
+            self._try_at = now + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         finally:
             # Django's own connection is not needed again for long.
             connections.close_all()
