@@ -23,7 +23,7 @@ from .execution.told import error_of
 from .models import Job, State
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
-from .tasks import as_task, call, resolve
+from .tasks import Task, as_task, call, resolve
 from .tasks.options import USING, check_options
 
 _base: Any = compat.part("base")
@@ -78,6 +78,10 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
 
     def validate_task(self, task: Any) -> None:
         """Django's own rules, but that `run_after` may be a timedelta; then ours."""
+        self._checked(task)
+
+    def _checked(self, task: Any) -> Task[..., Any]:
+        """Our task of Django's; its InvalidTask."""
         if isinstance(task.run_after, timedelta):
             names = ("func", "priority", "takes_context", "queue_name")
             shown = SimpleNamespace(run_after=None, **{n: getattr(task, n) for n in names})
@@ -85,7 +89,7 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         else:
             super().validate_task(task)
         try:
-            as_task(task)
+            return as_task(task)
         except JobsError as error:
             raise compat.exception("InvalidTask")(str(error)) from error
 
@@ -94,9 +98,9 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
 
         TypeError or ValueError for arguments that JSON does not have.
         """
-        self.validate_task(task)
+        ours = self._checked(task)
         args, kwargs = compat.normalize_json(list(args)), compat.normalize_json(dict(kwargs))
-        job = call.insert_one(as_task(task), tuple(args), kwargs)
+        job = call.insert_one(ours, tuple(args), kwargs)
         result = self._result(job, task, [])
         _signals.task_enqueued.send(type(self), task_result=result)
         return result

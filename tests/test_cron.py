@@ -4,13 +4,15 @@ import shutil
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.translation import override
 
+from jobs.admin.schedule_form import ScheduleForm
 from jobs.cron import (
+    OPTIONS,
     At,
     Cron,
     Every,
@@ -27,8 +29,12 @@ from jobs.cron import (
     in_words,
     solar,
 )
+from jobs.cron.plan import Options as plan_options
 from jobs.cron.zones import _folders
 from jobs.errors import InvalidSchedule
+from jobs.models import Schedule
+from jobs.models.schedule import OPTIONS as columns
+from jobs.tasks.options import USING
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -223,6 +229,14 @@ def test_an_option_that_makes_no_sense_is_refused_by_its_name(options: dict[str,
     name = "ends_at" if len(options) == 2 and "ends_at" in options else next(iter(options))
     with pytest.raises(InvalidSchedule, match=name):
         as_plan("@daily", **options)
+
+
+def test_what_may_be_said_of_a_schedule_stands_once_in_each_room() -> None:
+    """The floors keep one list from serving all of them."""
+    assert set(get_type_hints(plan_options)) == OPTIONS
+    assert set(columns) == USING
+    assert OPTIONS - {"args", "kwargs"} <= {field.name for field in Schedule._meta.fields}
+    assert {*ScheduleForm.base_fields} >= OPTIONS
 
 
 # The everyday ones, over a year.

@@ -31,18 +31,21 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 def moment(name: str, description: Any) -> Any:
-    """A method that shows a moment to the second: Django's own format stops at the minute."""
+    """A method that shows a moment."""
 
     @admin.display(description=description, ordering=name)
     def shown(self: Any, row: Any) -> SafeString | str:
         value: datetime | None = getattr(row, name)
-        if value is None:
-            return "–"
-        return format_html(
-            '<span class="jobs-nowrap">{}</span>', f"{localtime(value):%Y-%m-%d %H:%M:%S}"
-        )
+        return "–" if value is None else to_the_second(value)
 
     return shown
+
+
+def to_the_second(value: datetime) -> SafeString:
+    """Django's own format stops at the minute."""
+    return format_html(
+        '<span class="jobs-nowrap">{}</span>', f"{localtime(value):%Y-%m-%d %H:%M:%S}"
+    )
 
 
 class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -27,7 +27,7 @@ from jobs.lifecycle.statements import read_all
 from jobs.models import Schedule, State
 from jobs.models.schedule import LATE
 
-from .base import ShowingAdmin, moment
+from .base import ShowingAdmin, moment, to_the_second
 from .jobs import pretty
 from .payload import without_sensitive
 from .pictures import Column, bars
@@ -101,7 +101,7 @@ class ScheduleColumns(ShowingAdmin):
     @admin.display(description=_("next run"), ordering="next_run_at")
     def shown_next_run(self, schedule: Any) -> SafeString | str:
         late = schedule.late_by(schedule.seen_at)
-        shown = _time(schedule.next_run_at) if schedule.next_run_at else ""
+        shown = to_the_second(schedule.next_run_at) if schedule.next_run_at else ""
         if late is not None:
             told = gettext("late: no beat has served it for %(time)s") % {"time": ago(late)}
             return format_html('{} <span class="jobs-wrong">{}</span>', shown, told)
@@ -115,13 +115,13 @@ class ScheduleColumns(ShowingAdmin):
     def shown_last_run(self, schedule: Any) -> SafeString | str:
         if schedule.last_state is None:
             # Never, or its job has been deleted since.
-            return _time(schedule.last_tick) if schedule.last_tick else "–"
+            return to_the_second(schedule.last_tick) if schedule.last_tick else "–"
         return format_html(
             '<a class="jobs-state jobs-{}" href="{}">{}</a><br>{}',
             schedule.last_state,
             reverse("admin:jobs_job_change", args=[schedule.last_job_id]),
             State(schedule.last_state).label,
-            _time(schedule.last_at),
+            to_the_second(schedule.last_at),
         )
 
     @admin.display(description=_("last day"))
@@ -160,11 +160,6 @@ class ScheduleColumns(ShowingAdmin):
     @admin.display(description=_("arguments"))
     def shown_arguments(self, schedule: Schedule) -> SafeString:
         return pretty(without_sensitive(schedule.task, schedule.arguments))
-
-
-def _time(value: Any) -> SafeString:
-    shown = moment("value", "")(None, type("Row", (), {"value": value}))
-    return SafeString(shown)
 
 
 def ago(time: timedelta) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from psycopg.types.datetime import TimestamptzLoader
 
 from jobs import codec, conf, cron, ids, lifecycle
 from jobs.execution import clean
-from jobs.lifecycle import Firing, Move
+from jobs.lifecycle import Draft, Firing, Move
 from jobs.lifecycle.statements import read_all
 from jobs.models import Job, Schedule
 from jobs.tasks import Task, call, resolve
@@ -179,7 +179,7 @@ def _move(row: Row, now: datetime) -> Move:
         # The server's clock was set back.
         first = schedule.first_after(schedule.last_tick)
     # Whatever becomes of the ticks: a call that does not fit is a problem.
-    firings(schedule, [None])
+    common = _common(schedule)
     if first is None or first > now:
         return Move(id=schedule.pk, version=row.version, tick=None, following=first)
     due = cron.due(
@@ -202,7 +202,7 @@ def _move(row: Row, now: datetime) -> Move:
         version=row.version,
         tick=due.last,
         following=following,
-        firings=tuple(firings(schedule, ticks)),
+        firings=tuple(_firing(schedule, common, tick) for tick in ticks),
         skips=len(skipped),
         skipped_tick=skipped[-1] if skipped else None,
         because=because if skipped else None,
@@ -225,29 +225,25 @@ def _policy(
     return ticks, due.late, cron.LATE, ()
 
 
-def firings(schedule: Schedule, ticks: Iterable[datetime | None]) -> list[Firing]:
-    """A job for each tick; None: run now, of which the tick argument is told the moment."""
-    ticks = list(ticks)
-    if not ticks:
-        return []
+def _common(schedule: Schedule) -> Draft:
+    """What all its jobs have in common; the error of a call that does not fit."""
     task = call.checked(_task(schedule))
-    kept = schedule.arguments
-    named = schedule.tick_argument
-    names = kept["kwargs"] | {named: None} if named else kept["kwargs"]
-    task.check_call(kept["args"], names)
-    common = call.draft(task, schedule_id=schedule.pk)
-    text = codec.dumps(kept)
-    made = []
-    for tick in ticks:
-        if named:
-            told = codec.encode(tick or datetime.now(UTC), named)
-            text = codec.dumps(kept | {"kwargs": kept["kwargs"] | {named: told}})
-        draft = replace(common, tick=tick)
-        if schedule.jitter and tick is not None:
-            jitter = random.random() * schedule.jitter  # noqa: S311
-            draft = replace(draft, delay=draft.delay + jitter)
-        made.append(Firing(id=ids.uuid7(), draft=draft, arguments=text))
-    return made
+    kept, named = schedule.arguments, schedule.tick_argument
+    task.check_call(kept["args"], kept["kwargs"] | {named: None} if named else kept["kwargs"])
+    return call.draft(task, schedule_id=schedule.pk)
+
+
+def _firing(schedule: Schedule, common: Draft, tick: datetime | None) -> Firing:
+    """The job of a tick; None: run now, whose tick argument is told the moment."""
+    arguments = schedule.arguments
+    if named := schedule.tick_argument:
+        told = codec.encode(tick or datetime.now(UTC), named)
+        arguments = arguments | {"kwargs": arguments["kwargs"] | {named: told}}
+    delay = common.delay
+    if schedule.jitter and tick is not None:
+        delay += random.random() * schedule.jitter  # noqa: S311
+    draft = replace(common, tick=tick, delay=delay)
+    return Firing(id=ids.uuid7(), draft=draft, arguments=codec.dumps(arguments))
 
 
 def _task(schedule: Schedule) -> Task[..., Any]:
@@ -262,7 +258,7 @@ def run_now(schedule: Schedule) -> Job[Any]:
     The errors of a call that does not fit.
     """
     alias = conf.settings().database
-    [firing] = firings(schedule, [None])
+    firing = _firing(schedule, _common(schedule), None)
     with transaction.atomic(using=alias):
         lifecycle.insert(firing.draft, [firing.id], [firing.arguments])
         Schedule.objects.using(alias).filter(pk=schedule.pk).update(last_job_id=firing.id)

@@ -101,13 +101,14 @@ class _Server:
     def _now_and_then(self) -> None:
         """What may fail, and keeps nothing that is due from being fired."""
         now = time.monotonic()
-        if now < self._try_at:
+        is_to_look = self._is_to_replan or now - self._looked_at > _LOOK_AT_ZONES
+        if now < self._try_at or (self._is_in_step and not is_to_look):
             return
         try:
             if not self._is_in_step:
                 synchronise()
                 self._is_in_step = True
-            if self._is_to_replan or now - self._looked_at > _LOOK_AT_ZONES:
+            if is_to_look:
                 self._look_at_zones()
             self._try_at, self._pause = 0.0, _FIRST_PAUSE
         except Exception as error:

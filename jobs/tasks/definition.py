@@ -136,7 +136,7 @@ class Task(Generic[P, R]):
         if shape in self._fitting:
             return
         try:
-            self._signature.bind(*args, **kwargs)
+            self.signature.bind(*args, **kwargs)
             if len(self._fitting) < _MOST_SHAPES:
                 self._fitting.add(shape)
         except TypeError as error:
@@ -145,7 +145,7 @@ class Task(Generic[P, R]):
                 hint = "; options go before the call: task(f).using(…).enqueue(…)"
             raise InvalidCall(
                 f"the call of {what or self.name} does not fit "
-                f"{self.func.__name__}{self._signature}: {error}{hint}"
+                f"{self.func.__name__}{self.signature}: {error}{hint}"
             ) from None
 
     def fits(self) -> bool:
@@ -161,20 +161,16 @@ class Task(Generic[P, R]):
     def argument_names(self) -> tuple[str, ...]:
         """The names of positional arguments, as far as they have one each."""
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = self._signature.parameters.values()
+        parameters = self.signature.parameters.values()
         return tuple(item.name for item in parameters if item.kind in positional)
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
         return list(inspect.signature(self.func).parameters.values())
 
-    @property
+    @cached_property
     def signature(self) -> inspect.Signature:
         """What the caller gives: without the context, which the worker gives."""
-        return self._signature
-
-    @cached_property
-    def _signature(self) -> inspect.Signature:
         own = self._parameters[1:] if self.takes_context else self._parameters
         return inspect.Signature(own)
 
