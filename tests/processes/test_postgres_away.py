@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,12 +98,15 @@ class Own:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Own]:
-    made = Own(tmp_path)
-    try:
-        yield made
-    finally:
-        made.close()
+def own() -> Iterator[Own]:
+    # Not pytest's own folder: each session that starts closes that to other users, and as root
+    # the server is one.
+    with tempfile.TemporaryDirectory() as folder:
+        made = Own(Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def test_a_crash_of_postgresql_costs_no_job_and_no_process(own: Own) -> None:
