@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,15 +10,39 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from django.db import connection as django_connection
 
 from jobs import ids, lifecycle
 from jobs.lifecycle import START, Brought, Claimed, Lane, Place
 from jobs.worker import Options, presence
+from tests.eventually import eventually
 from tests.workers import WorkerProcess
 
 
 @pytest.fixture
-def connect(transactional_db: None) -> Iterator[Callable[[], psycopg.Connection[Any]]]:
+def alone(transactional_db: None) -> Iterator[None]:
+    """Leave the database once nobody else is in it: the statement of a process that was killed
+    goes on in its backend, and would meet Django's TRUNCATE in a deadlock."""
+    yield
+    others = (
+        "SELECT pid, application_name, query FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+
+    def left() -> bool:
+        with django_connection.cursor() as cursor:
+            cursor.execute(others)
+            rows = cursor.fetchall()
+        assert not rows or time.monotonic() < deadline, rows
+        return not rows
+
+    deadline = time.monotonic() + 10
+    eventually(left)
+
+
+@pytest.fixture
+def connect(alone: None) -> Iterator[Callable[[], psycopg.Connection[Any]]]:
     """Open connections like a worker's, closed with the test."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(lifecycle.connect("jobs test"))
@@ -71,7 +96,7 @@ def claim(
 
 
 @pytest.fixture
-def start_worker(transactional_db: None) -> Iterator[Callable[..., WorkerProcess]]:
+def start_worker(alone: None) -> Iterator[Callable[..., WorkerProcess]]:
     """Start real workers: start_worker("--processes", "1"); killed with the test."""
     with ExitStack() as stack:
 

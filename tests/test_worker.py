@@ -474,7 +474,7 @@ class OneRunner:
 
 
 @pytest.fixture
-def one_runner(transactional_db: None) -> Iterator[Callable[..., OneRunner]]:
+def one_runner(alone: None) -> Iterator[Callable[..., OneRunner]]:
     made: list[OneRunner] = []
 
     def make(**options: Any) -> OneRunner:
