@@ -16,9 +16,10 @@ from jobs import codec, conf
 from jobs.errors import JobsError
 from jobs.models.references import load
 from jobs.outcomes import Committed, Outcome, Succeeded, TakenOver
+from jobs.signals import job_finished, job_retried, job_started
 
+from .heard import Heard
 from .judge import judge
-from .told import Told
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
@@ -34,62 +35,72 @@ Finish = Callable[[Any, "Claimed", str | None], bool]
 
 def execute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     """Run a plain function. Whatever it raises, SystemExit too, is its outcome, not ours."""
-    if task.django is None:
+    if not _is_heard(task):
         return _execute(task, job, context, None)
     try:
-        told = Told(task, job, context.worker)
+        heard = Heard(task, job, context)
     except BaseException as exception:
         return judge(exception, task, job, context)
-    outcome = _execute(task, job, context, told)
-    told.end(outcome)
+    outcome = _execute(task, job, context, heard)
+    heard.end(outcome)
     return outcome
 
 
-def _execute(task: Task[..., Any], job: Claimed, context: Context, told: Told | None) -> Outcome:
+def _is_heard(task: Task[..., Any]) -> bool:
+    """Whether anybody listens to the attempts of the task: else nothing is paid for it."""
+    return (
+        task.django is not None
+        or bool(job_finished.receivers)
+        or bool(job_started.receivers)
+        or bool(job_retried.receivers)
+    )
+
+
+def _execute(task: Task[..., Any], job: Claimed, context: Context, heard: Heard | None) -> Outcome:
     try:
-        if told is not None and context.interruption is not None:
+        if heard is not None and context.interruption is not None:
             # It came while others were told of the start, and one of them may have caught it.
             raise context.interruption
         args, kwargs = codec.read_call(job.arguments, load)
         if task.takes_context:
-            args.insert(0, context if told is None else told.context)
+            args.insert(0, context if heard is None else heard.context)
         value = task.func(*args, **kwargs)
-        if told is not None:
-            value = told.returned(value)
+        if heard is not None:
+            value = heard.returned(value)
         return Succeeded(None if value is None else _result(task, value))
     except BaseException as exception:
         _leave_to_tester(exception, context)
-        if told is not None:
-            told.exception = exception
+        if heard is not None:
+            heard.exception = exception
         return judge(exception, task, job, context)
 
 
 async def aexecute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     """Run a coroutine function; its cancellation stands for what interrupted it."""
-    told: Told | None = None
+    heard: Heard | None = None
     try:
         if context.interruption is not None:
             raise asyncio.CancelledError
-        if task.django is not None:
-            # Its receivers may use the ORM.
-            told = await sync_to_async(Told)(task, job, context.worker)
+        if _is_heard(task):
+            # Receivers may use the ORM.
+            heard = await sync_to_async(Heard)(task, job, context)
         args, kwargs = await _arguments(job)
         if task.takes_context:
-            args.insert(0, context if told is None else told.context)
+            args.insert(0, context if heard is None else heard.context)
         value = await task.func(*args, **kwargs)
-        if told is not None:
-            value = told.returned(value)
+        if heard is not None:
+            value = heard.returned(value)
         outcome: Outcome = Succeeded(None if value is None else _result(task, value))
     except BaseException as exception:
         _leave_to_tester(exception, context)
         meant = _meant(exception, context)
         outcome = judge(meant, task, job, context)
-        if told is not None:
-            told.exception = meant
-    if told is not None:
+        if heard is not None:
+            heard.exception = meant
+    if heard is not None:
         # Whatever interrupts it now comes behind the function's end, which stands.
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(asyncio.ensure_future(sync_to_async(told.end)(outcome)))
+            await asyncio.shield(asyncio.ensure_future(sync_to_async(heard.end)(outcome)))
     return outcome
 
 
@@ -113,20 +124,20 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
     The finish is the last statement, and fenced; when the claim is another's by now, all of
     it is rolled back.
     """
-    told: Told | None = None
-    if task.django is not None:
+    heard: Heard | None = None
+    if _is_heard(task):
         try:
-            told = Told(task, job, context.worker)
+            heard = Heard(task, job, context)
         except BaseException as exception:
             return judge(exception, task, job, context)
-    outcome = _execute_atomic(task, job, context, finish, told)
-    if told is not None:
-        told.end(outcome)
+    outcome = _execute_atomic(task, job, context, finish, heard)
+    if heard is not None:
+        heard.end(outcome)
     return outcome
 
 
 def _execute_atomic(
-    task: Task[..., Any], job: Claimed, context: Context, finish: Finish, told: Told | None
+    task: Task[..., Any], job: Claimed, context: Context, finish: Finish, heard: Heard | None
 ) -> Outcome:
     alias = conf.settings().database
     committed: list[bool] = []
@@ -135,7 +146,7 @@ def _execute_atomic(
         with transaction.atomic(using=alias):
             # The first hook, so it runs before any of the task's that may raise.
             transaction.on_commit(lambda: committed.append(True), using=alias)
-            outcome = _execute(task, job, context, told)
+            outcome = _execute(task, job, context, heard)
             if os.getpid() != pid:
                 # The task has forked, and this is its child: the transaction is its parent's.
                 os._exit(0)
@@ -152,8 +163,8 @@ def _execute_atomic(
     except BaseException as exception:
         if not committed:
             _leave_to_tester(exception, context)
-            if told is not None:
-                told.exception = exception
+            if heard is not None:
+                heard.exception = exception
             return judge(exception, task, job, context)
         logger.exception("job=%s task=%s an on_commit hook raised", job.id, job.task)
     return Committed()

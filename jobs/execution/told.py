@@ -6,22 +6,17 @@ Only for tasks of `django.tasks`. A signal's receiver that raises is logged, and
 from __future__ import annotations
 
 import json
-import logging
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from jobs import compat, conf, ids
-from jobs.errors import JobCancelled, JobTimeout
+from jobs import compat, conf, ids, signals
 from jobs.models import Attempt
 from jobs.outcomes import Cancelled, Committed, Failed, Outcome, Problem, Succeeded
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
     from jobs.tasks import Task
-
-logger = logging.getLogger("jobs")
 
 
 class Told:
@@ -37,11 +32,9 @@ class Told:
         call = json.loads(job.arguments)
         before = _before(job)
         self._job = job
-        self._pid = os.getpid()
         self._sender = type(django_task.get_backend())
-        # What the function returned, as JSON brings it back, or raised.
+        # What the function returned, as JSON brings it back.
         self.value: Any = None
-        self.exception: BaseException | None = None
         self.result = base.TaskResult(
             task=django_task,
             id=job.id,
@@ -67,24 +60,18 @@ class Told:
         self.value = json.loads(json.dumps(compat.normalize_json(value)))
         return self.value
 
-    def end(self, outcome: Outcome) -> None:
-        """Nothing is said of an attempt that another follows, nor by a child of the process."""
-        if os.getpid() != self._pid:
-            return
-        try:
-            if isinstance(outcome, Succeeded | Committed):
-                self._end("SUCCESSFUL", self.value)
-            elif isinstance(outcome, Failed | Cancelled):
-                self.result.errors.append(_error(outcome.problem))
-                self._end_badly()
-        except (JobTimeout, JobCancelled):
-            # It arrived behind the function's end, which stands.
-            logger.info("job %s was interrupted when it had ended", self._job.id)
+    def end(self, outcome: Outcome, exception: BaseException | None) -> None:
+        """Nothing is said of an attempt that another follows."""
+        if isinstance(outcome, Succeeded | Committed):
+            self._end("SUCCESSFUL", self.value)
+        elif isinstance(outcome, Failed | Cancelled):
+            self.result.errors.append(_error(outcome.problem))
+            self._end_badly(exception)
 
-    def _end_badly(self) -> None:
+    def _end_badly(self, exception: BaseException | None) -> None:
         """While the exception is being handled: so Django logs it with its traceback."""
         try:
-            raise self.exception or RuntimeError
+            raise exception or RuntimeError
         except BaseException:
             self._end("FAILED", None)
 
@@ -101,13 +88,7 @@ class Told:
 
     def _send(self, name: str) -> None:
         signal = getattr(compat.part("signals"), name)
-        try:
-            signal.send_robust(sender=self._sender, task_result=self.result)
-        except (JobTimeout, JobCancelled):
-            raise
-        except BaseException:
-            # SystemExit, say.
-            logger.exception("a receiver of %s raised", name)
+        signals.tell(signal, self._sender, task_result=self.result)
 
 
 def error_of(attempt: Attempt) -> Any:

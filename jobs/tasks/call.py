@@ -13,9 +13,10 @@ from django.core.exceptions import AppRegistryNotReady
 
 from jobs import codec, conf, ids
 from jobs.errors import InvalidCall, InvalidTask
+from jobs.signals import job_enqueued, jobs_enqueued
 
 from .definition import Task, as_task
-from .registry import check_allowed, configured
+from .registry import check_allowed, configured, sender_of
 
 if TYPE_CHECKING:
     from jobs.lifecycle import Draft
@@ -117,7 +118,10 @@ def insert_one(
     }
     # As Django makes them of rows; by keywords it takes thrice as long.
     names = [field.attname for field in Job._meta.concrete_fields]
-    return Job.from_db(settings.database, names, [values.get(name) for name in names])
+    job: Job[Any] = Job.from_db(settings.database, names, [values.get(name) for name in names])
+    if job_enqueued.receivers:
+        job_enqueued.send(sender_of(task), job=job)
+    return job
 
 
 def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
@@ -135,6 +139,8 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
         for start in range(0, len(texts), _BATCH):
             stop = start + _BATCH
             insert(common, made[start:stop], texts[start:stop])
+    if made and jobs_enqueued.receivers:
+        jobs_enqueued.send(sender_of(task), ids=made)
     return made
 
 

@@ -58,6 +58,11 @@ def of_function(func: Any) -> Task[..., Any] | None:
         return None
 
 
+def sender_of(task: Task[..., Any]) -> Any:
+    """Who sends the signals of its jobs: the task as `@task` made it, or the function."""
+    return _by_function.get(task.func, task.func)
+
+
 def resolve(name: str) -> Task[..., Any]:
     """The task of a row's name, with the site's settings for it.
 
