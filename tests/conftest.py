@@ -18,6 +18,8 @@ from jobs.worker import Options, presence
 from tests.eventually import eventually
 from tests.workers import WorkerProcess
 
+pytest_plugins = ["jobs.pytest_plugin"]
+
 
 @pytest.fixture
 def alone(transactional_db: None) -> Iterator[None]:

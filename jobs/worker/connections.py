@@ -6,6 +6,7 @@ each thread remembers those that were opened in it, and a job that opened none c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -131,6 +132,14 @@ def _pool_of(wrapper: BaseDatabaseWrapper) -> Any:
     """Django's own pool, if the site has one."""
     has_one = wrapper.vendor == "postgresql" and wrapper.settings_dict["OPTIONS"].get("pool")
     return wrapper.pool if has_one else None  # type: ignore[attr-defined]
+
+
+def close_own() -> None:
+    """The calling thread's, at its end."""
+    for wrapper in _opened.wrappers:
+        with contextlib.suppress(Exception):
+            wrapper.close()
+    _opened.wrappers.clear()
 
 
 def close_for_forks() -> None:

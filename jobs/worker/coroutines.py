@@ -69,6 +69,8 @@ class CoroutineSlots:
         self._handed = 0
         self._ended = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: threading.Thread | None = None
+        self._is_closed = False
         # One after the other for each: Django's connections belong to their threads.
         self._threads = [ThreadSensitiveContext() for _ in range(ORM_THREADS)]
         self._turns = itertools.cycle(self._threads)
@@ -148,17 +150,42 @@ class CoroutineSlots:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._serve, name="coroutines", daemon=True).start()
+        self._server = threading.Thread(target=self._serve, name="coroutines", daemon=True)
+        self._server.start()
         return self._loop
 
+    def close(self, close_thread: Callable[[], None]) -> None:
+        """End the loop and the ORM threads, once no job runs here any more; `close_thread` is
+        called in each of those."""
+        loop = self._loop
+        if loop is None:
+            return
+
+        async def end() -> None:
+            executors = SyncToAsync.context_to_thread_executor
+            for thread in self._threads:
+                if thread in executors:
+                    executor = executors.pop(thread)
+                    await loop.run_in_executor(executor, close_thread)
+                    executor.shutdown()
+            self._is_closed = True
+            loop.stop()
+
+        asyncio.run_coroutine_threadsafe(end(), loop)
+        assert self._server is not None
+        self._server.join()
+        loop.close()
+
     def _serve(self) -> None:
-        """Run the loop for ever, even if a task's own sub-task raises SystemExit through it."""
+        """Run the loop until it is closed, even if a task's own sub-task raises SystemExit
+        through it."""
         assert self._loop is not None
         self._thread = threading.get_ident()
-        while True:
+        while not self._is_closed:
             try:
                 self._loop.run_forever()
-                logger.error("a task has stopped the event loop; it goes on")
+                if not self._is_closed:
+                    logger.error("a task has stopped the event loop; it goes on")
             except BaseException:
                 logger.exception("a task's exception went through the event loop; it goes on")
 

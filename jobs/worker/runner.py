@@ -72,6 +72,7 @@ class Runner:
             reached=self._reached,
             over=self._over,
             tidy=connections.tidy,
+            left=connections.close_own,
             sweep=self._sweep if options.threads == 1 else None,
         )
         self.coroutines = CoroutineSlots(
@@ -95,6 +96,11 @@ class Runner:
         thread.start()
         self.slots.serve()
         thread.join()
+
+    def close(self) -> None:
+        """Let the slots' threads end, and their connections: where the process goes on."""
+        self.slots.close()
+        self.coroutines.close(connections.close_own)
 
     def _take_signals(self) -> None:
         signal.signal(signal.SIGTERM, self._on_term)

@@ -138,6 +138,7 @@ class ThreadSlots:
         reached: Tell = lambda job: None,
         over: Tell = lambda job: None,
         tidy: Tidy = lambda *, thoroughly: None,
+        left: Callable[[], None] = lambda: None,
         sweep: Callable[[], None] | None = None,
     ) -> None:
         self.count = count
@@ -158,6 +159,8 @@ class ThreadSlots:
         # Both where no interruption can reach: after each job, and, since it costs as much as
         # a short job does, before a rest and before a job when it has not been done of late.
         self._tidy = tidy
+        # In each slot's own thread, once it runs no job any more.
+        self._left = left
         self._sweep = sweep
         self._swept_at = 0.0
         self._counting = threading.Lock()
@@ -251,6 +254,7 @@ class ThreadSlots:
                 logger.exception("slot of process %s: it goes on", self._pid)
                 if job is not None and slot.ended is not job:
                     self._end(slot, job, untellable(error))
+        self._left()
 
     def _next(self) -> Claimed | None:
         try:

@@ -1,0 +1,70 @@
+"""Another time for the queue: PostgreSQL's clock, as the test's own connection sees it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError, connections, transaction
+
+from jobs import conf
+
+# Functions of this schema are found before PostgreSQL's own.
+_SCHEMA = "jobs_travel"
+_CLOCKS = ("statement_timestamp", "transaction_timestamp", "clock_timestamp", "now")
+
+
+@contextlib.contextmanager
+def travel(by: timedelta | datetime) -> Iterator[None]:
+    """While it lasts, the jobs' database has moved on by so much, or to that moment.
+
+    So what was delayed, retried, scheduled or is to expire is due, for `run_jobs` and `run_beat`
+    and every query of this connection that asks PostgreSQL for the time (`Now()` among them).
+    Python's own clock stays; other connections, a live worker's among them, do not move.
+    Journeys inside of one another add up.
+    """
+    wrapper = connections[conf.settings().database]
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp(), current_setting('search_path')")
+        now, path = cursor.fetchone()
+        cursor.execute("SELECT pg_catalog.statement_timestamp()")
+        [real] = cursor.fetchone()
+        if isinstance(by, datetime):
+            if by.tzinfo is None:
+                raise ValueError("travel() needs a moment that knows its time zone")
+            by = by.astimezone(UTC) - now
+        before, after = now - real, now - real + by
+        is_first = not path.startswith(_SCHEMA)
+        with transaction.atomic(using=wrapper.alias):
+            if is_first:
+                cursor.execute(f"CREATE SCHEMA {_SCHEMA}")
+            _set(cursor, after)
+        # What is said in a transaction ends with it, however that ends.
+        is_local = wrapper.in_atomic_block
+        if is_first:
+            _go(cursor, f"{_SCHEMA}, pg_catalog, {path}", is_local)
+    try:
+        yield
+    finally:
+        # In a transaction that is broken nothing can be said; but it takes all of this back.
+        with contextlib.suppress(DatabaseError), wrapper.cursor() as cursor:
+            if is_first:
+                _go(cursor, path, is_local)
+                cursor.execute(f"DROP SCHEMA {_SCHEMA} CASCADE")
+            else:
+                _set(cursor, before)
+
+
+def _go(cursor: Any, path: str, is_local: bool) -> None:
+    cursor.execute("SELECT set_config('search_path', %s, %s)", [path, is_local])
+
+
+def _set(cursor: Any, offset: timedelta) -> None:
+    seconds = offset.total_seconds()
+    for clock in _CLOCKS:
+        cursor.execute(
+            f"CREATE OR REPLACE FUNCTION {_SCHEMA}.{clock}() RETURNS timestamptz LANGUAGE sql"
+            f" STABLE AS $$ SELECT pg_catalog.{clock}() + interval '{seconds} seconds' $$"
+        )

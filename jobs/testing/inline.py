@@ -1,0 +1,250 @@
+"""Run what was enqueued, here and now, through the worker's own code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from asgiref.sync import async_to_sync
+from django.db import connections
+
+from jobs import beat, conf, ids, lifecycle
+from jobs.errors import JobCancelled, JobExpired, JobFailed, JobTimeout
+from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
+from jobs.lifecycle import START, Claimed, Ended, Told
+from jobs.models import Job
+from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, Problem
+from jobs.signals import job_enqueued, jobs_enqueued
+from jobs.tasks import resolve
+from jobs.worker import Options, presence
+from jobs.worker.report import tell_outcome
+from jobs.worker.slots import INTERRUPT, Slot, ended_late, too_long
+from jobs.worker.watch import Watch
+
+from .borrowed import Borrowed
+
+_NAME = "tests/1"
+_BROKEN = psycopg.pq.TransactionStatus.INERROR
+_watch = Watch()
+
+
+def run_jobs(*, at_most: int = 1000, raising: bool = False) -> list[Job[Any]]:
+    """Run what is due, and what that enqueues, in order, until nothing is; the jobs that ran.
+
+    A job that is retried at once runs again. `raising`: JobFailed for the first that fails, with
+    its traceback. KeyboardInterrupt is the tester's, and is raised.
+    """
+    alias = conf.settings().database
+    ran: list[str] = []
+    with _worker(alias) as (connection, worker_id):
+        while len(ran) < at_most:
+            job = _claim(connection, worker_id)
+            if job is None:
+                break
+            ran.append(job.id)
+            outcome = _run(connection, job)
+            _record(connection, job, outcome)
+            if raising and isinstance(outcome, Failed):
+                raise _as_error(outcome.problem)
+    found = Job.objects.using(alias).in_bulk(ran)
+    return [row for id_ in dict.fromkeys(ran) if (row := found.get(UUID(id_))) is not None]
+
+
+def _as_error(problem: Problem) -> JobFailed:
+    error = JobFailed(problem.exception_class, problem.message, problem.traceback)
+    error.add_note(problem.traceback)
+    return error
+
+
+@contextmanager
+def immediate(*, raising: bool = False) -> Iterator[None]:
+    """While it lasts, whatever is due runs as soon as it is enqueued, as by `run_jobs`; the job
+    that `enqueue` returns has then ended.
+
+    What a running job enqueues runs when that has ended, as with a worker.
+    """
+    running = threading.local()
+
+    def run(job: Job[Any] | None = None, **_: Any) -> None:
+        if getattr(running, "now", False):
+            return
+        running.now = True
+        try:
+            run_jobs(raising=raising)
+        finally:
+            running.now = False
+        if job is not None:
+            job.refresh()
+
+    both = (job_enqueued, jobs_enqueued)
+    for one in both:
+        one.connect(run, weak=False)
+    try:
+        yield
+    finally:
+        for one in both:
+            one.disconnect(run)
+
+
+def run_beat() -> list[Job[Any]]:
+    """Do once what a beat does: bring the rows in step with the schedules that code declares,
+    and enqueue what is due. The jobs that it enqueued, which have not run."""
+    alias = conf.settings().database
+    scheduled = Job.objects.using(alias).filter(schedule_id__isnull=False)
+    before = set(scheduled.values_list("pk", flat=True))
+    beat.synchronise()
+    one: Any = Borrowed(alias)
+    server = beat.Beat(one)
+    # The first step plans what was just declared.
+    server.step()
+    server.step()
+    return list(scheduled.exclude(pk__in=before).order_by("pk"))
+
+
+@contextmanager
+def _worker(alias: str) -> Iterator[tuple[Any, UUID]]:
+    connection: Any = Borrowed(alias)
+    worker_id = ids.uuid7()
+    presence.register(connection, worker_id, Options(name="tests", processes=1), [])
+    try:
+        yield connection, worker_id
+    finally:
+        presence.leave(connection, worker_id)
+
+
+def _claim(connection: Any, worker_id: UUID) -> Claimed | None:
+    lanes = list(lifecycle.look(connection).first)
+    # The best lane first; a claim orders what it takes.
+    for lane in sorted(lanes, key=lambda lane: -lane.priority):
+        found = lifecycle.claim(
+            connection,
+            {lane: START},
+            1,
+            claim_id=ids.uuid7(),
+            worker=_NAME,
+            worker_id=worker_id,
+            runner=ids.uuid7(),
+        ).read()
+        if found.jobs:
+            return found.jobs[0]
+    return None
+
+
+def _run(connection: Any, job: Claimed) -> Outcome:
+    def tell(job: Claimed, done: float, total: float | None, message: str) -> None:
+        lifecycle.write_progress(connection, [Told(job, done, total, message)])
+
+    context = Context(job, tell, _NAME, is_inline=True)
+    job.started_at = job.finished_at = job.now()
+    if job.expires_at is not None and job.expires_at <= job.started_at:
+        late = JobExpired(f"not started in time: {job.started_at - job.expires_at:.1f} s late")
+        return Cancelled(problem_of(late), EXPIRED)
+    try:
+        task = resolve(job.task)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # As in a worker: importing its module may raise anything.
+        return Failed(problem_of(error))
+    with _mending():
+        outcome: Outcome = contextvars.Context().run(_call, task, job, context)
+    job.finished_at = job.now()
+    return outcome
+
+
+@contextmanager
+def _mending() -> Iterator[None]:
+    """A task that breaks a test's transaction breaks no more than what it did itself."""
+    wrapper = connections[conf.settings().database]
+    if not wrapper.in_atomic_block:
+        yield
+        return
+    savepoint = wrapper.savepoint()
+    assert savepoint is not None
+    yield
+    if wrapper.needs_rollback or wrapper.connection.info.transaction_status == _BROKEN:
+        wrapper.needs_rollback = False
+        wrapper.savepoint_rollback(savepoint)
+    else:
+        wrapper.savepoint_commit(savepoint)
+
+
+def _call(task: Any, job: Claimed, context: Context) -> Outcome:
+    context.enter()
+    if task.is_async:
+        return async_to_sync(_acall)(task, job, context)
+    if job.timeout is None:
+        return _execute(task, job, context)
+    return _limited(task, job, context)
+
+
+def _execute(task: Any, job: Claimed, context: Context) -> Outcome:
+    if task.atomic:
+        return execute_atomic(task, job, context, lifecycle.commit_finish)
+    return execute(task, job, context)
+
+
+def _limited(task: Any, job: Claimed, context: Context) -> Outcome:
+    """In a worker's slot, for as long as it takes: that knows how to interrupt it."""
+    slot = Slot()
+    slot.attach()
+    with _heeding(slot):
+        slot.enter(job, context)
+        late = too_long(job)
+        assert job.timeout is not None
+        deadline = _watch.arm(job.timeout, lambda: slot.interrupt(job, context, late))
+        try:
+            try:
+                outcome = _execute(task, job, context)
+            except (JobTimeout, JobCancelled) as error:
+                # It arrived just as the function had ended.
+                outcome = judge(error, task, job, context)
+            slot.leave()
+        except (JobTimeout, JobCancelled) as error:
+            slot.leave()
+            outcome = ended_late(error)
+        finally:
+            _watch.disarm(deadline)
+    return outcome
+
+
+@contextmanager
+def _heeding(slot: Slot) -> Iterator[None]:
+    """The signal that interrupts the main thread's task; other threads need none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(INTERRUPT, slot.on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(INTERRUPT, before)
+
+
+async def _acall(task: Any, job: Claimed, context: Context) -> Outcome:
+    if job.timeout is None:
+        return await aexecute(task, job, context)
+    running = asyncio.ensure_future(aexecute(task, job, context))
+
+    def interrupt() -> None:
+        context.interruption = too_long(job)
+        running.cancel()
+
+    deadline = asyncio.get_running_loop().call_later(job.timeout, interrupt)
+    try:
+        return await running
+    finally:
+        deadline.cancel()
+
+
+def _record(connection: Any, job: Claimed, outcome: Outcome) -> None:
+    lifecycle.record(connection, [Ended(job, outcome)])
+    lifecycle.forget_claims(connection, [job.claim])
+    tell_outcome(job, outcome)
