@@ -17,7 +17,10 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers them)
+        from . import checks, lifecycle  # noqa: F401  (registers the checks)
+        from .tasks import followers
+
+        lifecycle.said_by(followers)
 
         autodiscover_modules("tasks")
         post_migrate.connect(_declare_schedules, sender=self, dispatch_uid="jobs.schedules")

@@ -24,6 +24,7 @@ from .models import Job, State
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
 from .tasks import Task, as_task, call, resolve
+from .tasks.definition import Callback
 from .tasks.options import USING, check_options
 
 _base: Any = compat.part("base")
@@ -50,6 +51,9 @@ class JobsTask(_Task):  # type: ignore[misc]
     keep_result: bool | None = None
     sensitive: tuple[str, ...] | None = None
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)
+    on_success: Callback | None = None
+    on_failure: Callback | None = None
+    on_finish: Callback | None = None
 
     def using(self, **options: Any) -> Any:
         """A copy with other options: Django's own, and those that a row keeps; what is None stays.

@@ -24,7 +24,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     wrong: list[CheckMessage] = [
         Error(message, hint=hint, id="jobs.E001") for message, hint in conf.check()
     ]
-    return wrong or [*_database(), *_time_zone(), *_tasks(), *_schedules()]
+    return wrong or [*_database(), *_time_zone(), *_tasks(), *_callbacks(), *_schedules()]
 
 
 def _database() -> Iterator[CheckMessage]:
@@ -96,6 +96,46 @@ def _tasks() -> Iterator[CheckMessage]:
                 hint=f"There are: {', '.join(registered())}.",
                 id="jobs.W002",
             )
+
+
+def _callbacks() -> Iterator[CheckMessage]:
+    from .tasks import callbacks, configured, registered
+
+    follows: dict[str, set[str]] = {}
+    for task in registered().values():
+        try:
+            task = configured(task)
+        except JobsError:
+            # Told by the check of tasks.
+            continue
+        try:
+            found = callbacks(task)
+        except JobsError as error:
+            yield Error(
+                str(error),
+                hint="A callback is a task, or a function, that takes one argument: the job's id.",
+                id="jobs.E010",
+            )
+        else:
+            follows[task.name] = {callback.name for callback in found.values()}
+    for name in follows:
+        if name in _reached(follows, name):
+            yield Error(
+                f"The callbacks of task {name} go round: they lead back to itself.",
+                hint="Each end of such a job would queue another, for ever.",
+                id="jobs.E010",
+            )
+
+
+def _reached(follows: dict[str, set[str]], name: str) -> set[str]:
+    """The tasks whose jobs may follow, however late, a job of this one."""
+    reached: set[str] = set()
+    ahead = [name]
+    while ahead:
+        for one in follows.get(ahead.pop(), set()) - reached:
+            reached.add(one)
+            ahead.append(one)
+    return reached
 
 
 def _schedules() -> Iterator[CheckMessage]:

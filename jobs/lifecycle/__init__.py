@@ -10,10 +10,11 @@ from .cancel import cancel, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
 from .fire import Firing, Move, fire
+from .follow import Follower, said_by
 from .insert import Draft, insert
 from .pause import pause, resume
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
-from .rescue import Orphan, claims_of, end_killed, give_back, orphans, strays
+from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
@@ -24,11 +25,13 @@ __all__ = [
     "Draft",
     "Ended",
     "Firing",
+    "Follower",
     "Lane",
     "Move",
     "Orphan",
     "Place",
     "Reply",
+    "Rescued",
     "Seen",
     "Sent",
     "Told",
@@ -55,6 +58,7 @@ __all__ = [
     "record_refused",
     "resume",
     "retry",
+    "said_by",
     "strays",
     "unrecorded",
     "write_progress",

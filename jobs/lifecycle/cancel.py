@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import psycopg
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from jobs.models import Job
+from jobs.models import Job, State
 
+from .follow import Ending, follow
 from .statements import statement
 
 
@@ -18,18 +19,27 @@ def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
 
     In the caller's transaction; `job` is read anew.
     """
-    with connections[job._state.db or "default"].cursor() as cursor:
-        cursor.execute(statement("cancel"), _parameters([str(job.pk)], by, because))
-        is_cancelled = cursor.fetchone() is not None
+    alias = job._state.db or DEFAULT_DB_ALIAS
+    with transaction.atomic(using=alias, savepoint=False):
+        with connections[alias].cursor() as cursor:
+            cursor.execute(statement("cancel"), _parameters([str(job.pk)], by, because))
+            rows = cursor.fetchall()
+        _follow(connections[alias].connection, rows)
     job.refresh_from_db()
-    return is_cancelled
+    return bool(rows)
 
 
 def cancel_these(
     connection: psycopg.Connection[Any], ids: Collection[str], *, because: str
 ) -> None:
-    """The same for several jobs, over a connection of the worker's kind."""
-    connection.execute(statement("cancel"), _parameters(ids, "", because))
+    """The same for several jobs, over a connection of the worker's kind, in a transaction."""
+    _follow(connection, connection.execute(statement("cancel"), _parameters(ids, "", because)))
+
+
+def _follow(connection: psycopg.Connection[Any], rows: Iterable[Sequence[Any]]) -> None:
+    """Of those that run on, their runners will write the end."""
+    ended = [Ending(*row) for row in rows]
+    follow(connection, [one for one in ended if one.state != State.RUNNING])
 
 
 def _parameters(ids: Collection[str], by: str, because: str) -> dict[str, Any]:

@@ -14,4 +14,4 @@ SET state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
     cancelled_because = %(because)s
 WHERE id = ANY (%(ids)s::uuid[])
   AND state IN ('waiting', 'queued', 'running')
-RETURNING id
+RETURNING id::text, task, state

@@ -35,12 +35,12 @@ WITH wanted AS (
     RETURNING schedule.id
 ), job AS (
     INSERT INTO jobs_job (
-        id, task, queue_name, priority, arguments, metadata, run_at, expires_at, timeout,
-        max_attempts, max_losses, schedule_id, tick
+        id, task, queue_name, priority, arguments, metadata, enqueued_at, run_at, expires_at,
+        timeout, max_attempts, max_losses, schedule_id, tick
     )
     SELECT
         call.id, call.task, call.queue_name, call.priority, call.arguments, call.metadata,
-        due.at, due.at + call.expires_after, call.timeout, call.max_attempts, call.max_losses,
+        statement_timestamp(), due.at, due.at + call.expires_after, call.timeout, call.max_attempts, call.max_losses,
         call.schedule_id, call.tick
     FROM unnest(
         %(job_ids)s::uuid[], %(schedules)s::bigint[], %(job_ticks)s::timestamptz[],

@@ -5,12 +5,12 @@
 -- sleeper: PostgreSQL sends equal ones of a transaction once.)
 WITH job AS (
     INSERT INTO jobs_job (
-        id, task, queue_name, priority, arguments, metadata, run_at, expires_at, timeout,
-        max_attempts, max_losses, schedule_id, tick
+        id, task, queue_name, priority, arguments, metadata, enqueued_at, run_at, expires_at,
+        timeout, max_attempts, max_losses, schedule_id, tick
     )
     SELECT
         call.id, %(task)s, %(queue_name)s, %(priority)s, call.arguments, %(metadata)s::jsonb,
-        due.at, due.at + %(expires_after)s::interval, %(timeout)s::interval,
+        statement_timestamp(), due.at, due.at + %(expires_after)s::interval, %(timeout)s::interval,
         %(max_attempts)s::smallint, %(max_losses)s::smallint, %(schedule_id)s::bigint,
         %(tick)s::timestamptz
     FROM unnest(%(ids)s::uuid[], %(arguments)s::jsonb[]) AS call (id, arguments)

@@ -21,8 +21,9 @@ from jobs.outcomes import (
     TakenOver,
 )
 
-from . import arrays
+from . import arrays, follow
 from .claim import Claimed
+from .follow import Ending
 from .statements import statement
 
 # Outcomes that need no record any more.
@@ -68,9 +69,16 @@ def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
     """
     succeeded: list[Ended] = []
     settled: list[tuple[Ended, tuple[Any, ...]]] = []
+    followed: dict[str, bool] = {}
     for ended in batch:
         if type(ended.outcome) is Succeeded:
-            succeeded.append(ended)
+            task = ended.job.task
+            if task not in followed:
+                followed[task] = bool(follow.of(task))
+            if followed[task]:
+                settled.append((ended, _row(ended.outcome)))
+            else:
+                succeeded.append(ended)
         elif type(ended.outcome) not in _WRITTEN:
             settled.append((ended, _row(ended.outcome)))
     cursors = []
@@ -109,7 +117,7 @@ def record_refused(connection: psycopg.Connection[Any], ended: Ended) -> Sent:
 def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str | None) -> bool:
     """Write a success inside the task's own transaction; False: the claim is another's.
 
-    `connection` is the task's, so the work and its finish commit together.
+    `connection` is the task's, so the work, its finish and what follows it commit together.
     """
     # Not the connection's own cursor: Django's binds on the client, and knows other types.
     cursor = psycopg.Cursor(connection).execute(
@@ -123,7 +131,10 @@ def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str
         },
         prepare=False,
     )
-    return cursor.fetchone() is not None
+    if cursor.fetchone() is None:
+        return False
+    follow.follow(connection, [Ending(job.id, job.task, "succeeded")])
+    return True
 
 
 def forget_claims(connection: psycopg.Connection[Any], claims: Iterable[str]) -> None:
@@ -151,7 +162,7 @@ def _settle(
 ) -> psycopg.Cursor[Any]:
     columns = list(zip(*(row for _, row in batch), strict=True))
     names = ("states", "reasons", "outcomes", "delays", "failed")
-    texts = ("exceptions", "messages", "tracebacks")
+    texts = ("exceptions", "messages", "tracebacks", "results")
     parameters: dict[str, Any] = {
         name: list(column) for name, column in zip(names + texts, columns, strict=True)
     }
@@ -161,25 +172,30 @@ def _settle(
         "claims": [job.claim for job in jobs],
         "started": [job.started_at for job in jobs],
         "finished": [job.finished_at for job in jobs],
+        "followers": follow.as_json(
+            one for task in dict.fromkeys(job.task for job in jobs) for one in follow.of(task)
+        ),
         "notify": conf.settings().listen,
     }
     return connection.execute(statement("settle"), parameters)
 
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
-    """(state, reason, attempt's outcome, delay, failed, exception, message, traceback)"""
+    """(state, reason, attempt's outcome, delay, failed, exception, message, traceback, result)"""
     match outcome:
+        case Succeeded(result):
+            return ("succeeded", "", "", 0.0, 0, "", "", "", result)
         case Failed(problem, reason):
-            return ("failed", reason, "failed", 0.0, 1, *_texts(problem))
+            return ("failed", reason, "failed", 0.0, 1, *_texts(problem), None)
         case Retried(problem, delay, reason):
-            return ("queued", reason, "retried", delay.total_seconds(), 1, *_texts(problem))
+            return ("queued", reason, "retried", delay.total_seconds(), 1, *_texts(problem), None)
         case Snoozed(delay):
-            return ("queued", "", "snoozed", delay.total_seconds(), 0, "", "", "")
+            return ("queued", "", "snoozed", delay.total_seconds(), 0, "", "", "", None)
         case Cancelled(problem, reason):
-            return ("cancelled", reason, "cancelled", 0.0, 0, *_texts(problem))
+            return ("cancelled", reason, "cancelled", 0.0, 0, *_texts(problem), None)
         case Released(delay):
-            return ("queued", "", "", delay.total_seconds(), 0, "", "", "")
-        case Succeeded() | Committed() | TakenOver():
+            return ("queued", "", "", delay.total_seconds(), 0, "", "", "", None)
+        case Committed() | TakenOver():
             raise ValueError(f"{outcome} is not settled")
         case _:
             assert_never(outcome)

@@ -12,6 +12,7 @@ from jobs import conf
 from jobs.outcomes import Outcome
 
 from .claim import Claimed
+from .follow import Ending, follow
 from .record import Ended, record
 from .statements import statement
 
@@ -28,6 +29,7 @@ class Rescued(NamedTuple):
     """A job that was given back: its state now, and whether it was charged with a loss."""
 
     id: str
+    task: str
     state: str
     charged: bool
 
@@ -72,29 +74,37 @@ def give_back(
     `charged`: count a loss, for the jobs of `started`, or for all when that is unknown.
     `keep_started`: those run, and stay as they are.
     """
-    rows = connection.execute(
-        statement("rescue"),
-        {
-            "claim": claim,
-            "note": note,
-            "charged": charged,
-            "started": None if started is None else list(started),
-            "keep_started": keep_started,
-            "notify": conf.settings().listen,
-        },
-    ).fetchall()
-    connection.execute(statement("forget_empty"), {"claim": claim})
-    return [Rescued(*row[:3]) for row in rows]
+    # One transaction with what follows those that have ended.
+    with connection.transaction():
+        rows = connection.execute(
+            statement("rescue"),
+            {
+                "claim": claim,
+                "note": note,
+                "charged": charged,
+                "started": None if started is None else list(started),
+                "keep_started": keep_started,
+                "notify": conf.settings().listen,
+            },
+        ).fetchall()
+        rescued = [Rescued(*row[:4]) for row in rows]
+        follow(connection, (Ending(one.id, one.task, one.state) for one in rescued))
+        connection.execute(statement("forget_empty"), {"claim": claim})
+    return rescued
 
 
 def end_killed(
     connection: psycopg.Connection[Any], id_: str, claim: str, started_at: float, outcome: Outcome
-) -> bool:
+) -> Claimed | None:
     """Record the end of an attempt whose process had to be killed for it, on behalf of that
-    process; fenced as any record. False: it was already known how it ended.
+    process; fenced as any record. None: it was already known how it ended.
 
     `started_at`: on the server's clock, in seconds since the epoch; 0: unknown.
     """
-    job = Claimed([id_, "", "", 0, 0, None, "", None, None, None], claim, 0.0)
+    found = connection.execute(statement("task_of"), {"id": id_}).fetchone()
+    if found is None:
+        return None
+    task, attempt = found
+    job = Claimed([id_, task, "", attempt, 0, None, "", None, None, None], claim, 0.0)
     job.started_at = started_at
-    return bool(record(connection, [Ended(job, outcome)]).recorded())
+    return job if record(connection, [Ended(job, outcome)]).recorded() else None

@@ -55,7 +55,7 @@ WITH held AS MATERIALIZED (
         reason = CASE held.state WHEN 'failed' THEN 'lost' WHEN 'cancelled' THEN 'cancelled' END
     FROM held
     WHERE job.ctid = held.place
-    RETURNING job.id, job.state, job.queue_name
+    RETURNING job.id, job.task, job.state, job.queue_name
 ), bell AS (
     -- As in insert.sql: who sleeps is told that there is work.
     SELECT count(pg_notify('jobs', given_back.queue_name)) AS rings
@@ -80,6 +80,6 @@ WITH held AS MATERIALIZED (
     JOIN rescued ON rescued.id = held.id
     WHERE held.lost OR held.state = 'failed'
 )
-SELECT rescued.id, rescued.state, held.lost, (SELECT rings FROM bell)
+SELECT rescued.id, rescued.task, rescued.state, held.lost, (SELECT rings FROM bell)
 FROM rescued
 JOIN held ON held.id = rescued.id

@@ -1,6 +1,8 @@
--- running → queued, failed or cancelled, for a batch of attempts that did not simply succeed;
--- fenced, locked and planned as in succeed.sql. What would run again although somebody asked for its
--- cancellation is cancelled instead. Each keeps its attempt, but for the merely given back.
+-- running → queued, failed or cancelled, for a batch of attempts that did not simply succeed, and
+-- → succeeded for those that something follows; fenced, locked and planned as in succeed.sql. What
+-- would run again although somebody asked for its cancellation is cancelled instead. Each keeps its
+-- attempt, but for the merely given back and what succeeded. What is to follow (see follow.py) is
+-- queued by the same statement, so if the job has ended, and only then.
 WITH mine AS MATERIALIZED (
     SELECT
         job.place,
@@ -26,17 +28,18 @@ WITH mine AS MATERIALIZED (
         ) AS finished_at,
         ended.exception_class_path,
         ended.message,
-        ended.traceback
+        ended.traceback,
+        ended.result
     FROM (
         SELECT *
         FROM unnest(
             %(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(reasons)s::text[],
             %(outcomes)s::text[], %(delays)s::float8[], %(failed)s::int[], %(started)s::float8[],
             %(finished)s::float8[], %(exceptions)s::text[], %(messages)s::text[],
-            %(tracebacks)s::text[]
+            %(tracebacks)s::text[], %(results)s::jsonb[]
         ) AS given (
             id, claim, state, reason, outcome, delay, failed, started_at, finished_at,
-            exception_class_path, message, traceback
+            exception_class_path, message, traceback, result
         )
         ORDER BY id
     ) AS ended
@@ -58,6 +61,7 @@ WITH mine AS MATERIALIZED (
             ELSE job.run_at
         END,
         failures = job.failures + mine.failed,
+        result = mine.result,
         last_attempted_at = coalesce(to_timestamp(mine.started_at), job.last_attempted_at),
         finished_at = CASE WHEN mine.state <> 'queued' THEN mine.finished_at END,
         failed_at = CASE WHEN mine.state = 'failed' THEN mine.finished_at END,
@@ -65,21 +69,47 @@ WITH mine AS MATERIALIZED (
         reason = CASE WHEN mine.state <> 'queued' THEN nullif(mine.reason, '') END
     FROM mine
     WHERE job.ctid = mine.place
-    RETURNING job.id, job.queue_name
+    RETURNING job.id, job.task, job.state, job.queue_name
+), follower AS (
+    -- As in follow.sql.
+    INSERT INTO jobs_job (
+        task, queue_name, priority, arguments, metadata, enqueued_at, run_at, expires_at,
+        timeout, max_attempts, max_losses
+    )
+    SELECT
+        call.task, call.queue_name, call.priority,
+        jsonb_build_object(
+            'args', jsonb_build_array(
+                jsonb_build_object('$jobs', jsonb_build_array('uuid', settled.id))
+            ),
+            'kwargs', '{}'::jsonb
+        ),
+        call.metadata, statement_timestamp(), due.at, due.at + call.expires_after,
+        call.timeout, call.max_attempts, call.max_losses
+    FROM settled
+    JOIN jsonb_to_recordset(%(followers)s::jsonb) AS call (
+        after text, state text, task text, queue_name text, priority smallint, metadata jsonb,
+        delay interval, expires_after interval, timeout interval, max_attempts smallint,
+        max_losses smallint
+    ) ON call.after = settled.task AND call.state = settled.state
+    CROSS JOIN LATERAL (SELECT statement_timestamp() + call.delay AS at) AS due
+    RETURNING queue_name, run_at
 ), bell AS (
-    -- What is merely given back can start now, elsewhere: as in insert.sql, for who sleeps.
-    SELECT count(pg_notify('jobs', given_back.queue_name)) AS rings
+    -- What follows, or is merely given back, can start now: as in insert.sql, for who sleeps.
+    SELECT count(pg_notify('jobs', due.queue_name)) AS rings
     FROM (
-        SELECT DISTINCT settled.queue_name
+        SELECT settled.queue_name
         FROM settled
         JOIN mine ON mine.id = settled.id
         WHERE mine.state = 'queued' AND mine.outcome = '' AND mine.delay = 0
-    ) AS given_back
+        UNION
+        SELECT queue_name FROM follower WHERE run_at <= statement_timestamp()
+    ) AS due
     WHERE %(notify)s AND EXISTS (
         SELECT FROM jobs_worker
         WHERE idle <> '{}'
-          AND (queues IS NULL OR given_back.queue_name = ANY (queues))
-          AND given_back.queue_name <> ALL (excluded_queues)
+          AND (queues IS NULL OR due.queue_name = ANY (queues))
+          AND due.queue_name <> ALL (excluded_queues)
     )
 ), kept AS (
     INSERT INTO jobs_attempt (

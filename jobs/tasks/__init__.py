@@ -2,7 +2,8 @@
 
 from .call import aenqueue, aenqueue_many, enqueue, enqueue_many
 from .definition import AsyncTask, Task, as_task, task
-from .registry import configured, registered, resolve
+from .following import callbacks, followers
+from .registry import configured, registered, resolve, sender_of
 
 __all__ = [
     "AsyncTask",
@@ -10,10 +11,13 @@ __all__ = [
     "aenqueue",
     "aenqueue_many",
     "as_task",
+    "callbacks",
     "configured",
     "enqueue",
     "enqueue_many",
+    "followers",
     "registered",
     "resolve",
+    "sender_of",
     "task",
 ]

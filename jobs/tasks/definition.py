@@ -41,6 +41,9 @@ _MOST_SHAPES = 64
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# A task, a function, or the name of a task; called with the id of the job that has ended.
+Callback = Callable[[UUID], Any] | str
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Task(Generic[P, R]):
@@ -73,6 +76,10 @@ class Task(Generic[P, R]):
     sensitive: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
     schedule: cron.Plan | None = None
+    # Tasks whose jobs are queued, with the job's id, once it has ended so.
+    on_success: Callback | None = None
+    on_failure: Callback | None = None
+    on_finish: Callback | None = None
     # The Task of Django's own API that this one was made of.
     django: Any = None
     # The options that `.using()` gave: they win over JOBS["TASKS"].
@@ -306,6 +313,9 @@ def task(
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
     schedule: cron.Plan | cron.Rule | str | timedelta | datetime | None = None,
+    on_success: Callback | None = None,
+    on_failure: Callback | None = None,
+    on_finish: Callback | None = None,
 ) -> _WithContext: ...
 @overload
 def task(
@@ -327,6 +337,9 @@ def task(
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
     schedule: cron.Plan | cron.Rule | str | timedelta | datetime | None = None,
+    on_success: Callback | None = None,
+    on_failure: Callback | None = None,
+    on_finish: Callback | None = None,
 ) -> _Plain: ...
 def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a task of a function: `@task`, or `@task(queue_name="mail", …)`.

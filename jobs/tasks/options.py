@@ -29,6 +29,9 @@ CONFIGURABLE = (USING - {"run_after", "metadata"}) | {
     "keep_result",
     "retry_on",
     "dont_retry_on",
+    "on_success",
+    "on_failure",
+    "on_finish",
 }
 # What a task of Django's own API may say, too (jobs.backend).
 OF_DJANGO = (
@@ -43,6 +46,9 @@ OF_DJANGO = (
     "keep_result",
     "sensitive",
     "metadata",
+    "on_success",
+    "on_failure",
+    "on_finish",
 )
 
 
@@ -57,6 +63,8 @@ _ELSEWHERE = {
     "delay": "run_after",
     "eta": "run_after",
     "expires": "expires_after",
+    "link": "on_success",
+    "link_error": "on_failure",
     "max_retries": "max_attempts",
     "queue": "queue_name",
     "reject_on_worker_lost": "max_losses",
@@ -183,6 +191,11 @@ def _backoff(value: Any) -> str | None:
     return None if fits else "it must be a timedelta, or a function of (exception, context)"
 
 
+def _callback(value: Any) -> str | None:
+    fits = value is None or callable(value) or (isinstance(value, str) and value != "")
+    return None if fits else "it must be a task, a function, or the name of a task"
+
+
 def _metadata(value: Any) -> str | None:
     fits = value is None or (isinstance(value, Mapping) and all(isinstance(k, str) for k in value))
     return None if fits else "it must be a dict with names as keys"
@@ -201,6 +214,9 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "max_attempts": _attempts,
     "max_losses": _losses,
     "metadata": _metadata,
+    "on_failure": _callback,
+    "on_finish": _callback,
+    "on_success": _callback,
     "priority": _priority,
     "queue_name": _queue_name,
     "retry_on": _exceptions,

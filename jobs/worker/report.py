@@ -1,12 +1,14 @@
-"""One line of the log for each attempt that went wrong. Nothing is said of what went well."""
+"""One line of the log for each attempt that went wrong: at ERROR if the job has failed with it.
+Nothing is said of what went well."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-from jobs.lifecycle import Claimed
-from jobs.outcomes import Cancelled, Failed, Outcome, Problem, Retried, TakenOver
+from jobs.lifecycle import Claimed, Rescued
+from jobs.models import State
+from jobs.outcomes import LOST, Cancelled, Failed, Outcome, Problem, Retried, TakenOver
 
 logger = logging.getLogger("jobs")
 
@@ -28,6 +30,20 @@ def tell_outcome(job: Claimed, outcome: Outcome) -> None:
                 job.id,
                 job.attempt,
             )
+
+
+def tell_loss(job: Rescued, note: str) -> None:
+    """Of a job whose process died."""
+    has_failed = job.state == State.FAILED
+    logger.log(
+        logging.ERROR if has_failed else logging.WARNING,
+        "%s lost its process (%s), and %s (job %s)",
+        job.task,
+        note,
+        "has failed" if has_failed else "runs again" if job.state == State.QUEUED else job.state,
+        job.id,
+        extra={"job_id": job.id, "task": job.task, "reason": LOST},
+    )
 
 
 def _where(problem: Problem) -> str:

@@ -17,11 +17,13 @@ import psycopg
 
 from jobs import conf, lifecycle
 from jobs.execution import clean
+from jobs.models import State
 from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 
 from . import presence
 from .board import CANCELLED, FAILED, Board, Overdue
 from .console import Console
+from .report import tell_loss, tell_outcome
 
 logger = logging.getLogger("jobs")
 
@@ -108,7 +110,8 @@ class Rescuer:
             # The others are to be given back all the same.
             logger.warning("job %s: %s", one.id, str(error).strip())
             return
-        if ended:
+        if ended is not None:
+            tell_outcome(ended, outcome)
             self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
 
     def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
@@ -164,8 +167,8 @@ class Rescuer:
             logger.warning("claim %s: %s", claim, str(error).strip())
             return
         for job in rescued:
-            if job.charged:
-                logger.warning("job %s lost its process (%s); now %s", job.id, note, job.state)
+            if job.charged or job.state == State.FAILED:
+                tell_loss(job, note)
         if rescued:
             self._console.add({"given_back": len(rescued)})
             self._wake()
