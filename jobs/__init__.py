@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from .errors import Cancel, Retry, Snooze
     from .execution import Context, current_context
     from .models import Job
-    from .tasks import Task, aenqueue, aenqueue_many, enqueue, enqueue_many, task
+    from .tasks import (
+        Task,
+        aenqueue,
+        aenqueue_many,
+        enqueue,
+        enqueue_many,
+        enqueue_on_commit,
+        task,
+    )
 
 __version__ = "0.1.0"
 
@@ -28,6 +36,7 @@ _HOMES = {
     "current_context": "execution",
     "enqueue": "tasks",
     "enqueue_many": "tasks",
+    "enqueue_on_commit": "tasks",
     "task": "tasks",
 }
 
@@ -43,6 +52,7 @@ __all__ = [
     "current_context",
     "enqueue",
     "enqueue_many",
+    "enqueue_on_commit",
     "task",
 ]
 

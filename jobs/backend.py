@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.core.checks import Error
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from . import compat
 from .errors import JobsError, TaskNotFound
@@ -34,6 +35,8 @@ _Task: Any = _base.Task
 
 # What `OPTIONS` of a backend may say of all its tasks.
 _OPTIONS = ("max_attempts", "backoff", "max_losses", "timeout", "expires_after", "keep_result")
+# And where they are kept.
+_DATABASE = "DATABASE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,8 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         # What is no option is for `check` to tell, not for the import of each task.
         given = {str(name).lower(): value for name, value in self.options.items()}
         self.job_options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
+        # Empty: where JOBS says.
+        self.database: str = self.options.get(_DATABASE) or ""
 
     def validate_task(self, task: Any) -> None:
         """Django's own rules, but that `run_after` may be a timedelta; then ours."""
@@ -93,9 +98,16 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         else:
             super().validate_task(task)
         try:
-            return as_task(task)
+            ours = as_task(task)
         except JobsError as error:
             raise compat.exception("InvalidTask")(str(error)) from error
+        if ours.atomic and self.database not in ("", DEFAULT_DB_ALIAS):
+            raise compat.exception("InvalidTask")(
+                f"task {ours.name} is atomic, and TASKS[{self.alias!r}] keeps its jobs in the "
+                f"database {self.database!r}: what it writes elsewhere would not commit with its "
+                "end"
+            )
+        return ours
 
     def enqueue(self, task: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
         """Insert a job in the caller's transaction; its TaskResult.
@@ -104,7 +116,7 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         """
         ours = self._checked(task)
         args, kwargs = compat.normalize_json(list(args)), compat.normalize_json(dict(kwargs))
-        job = call.insert_one(ours, tuple(args), kwargs)
+        job = call.insert_one(ours, tuple(args), kwargs, using=self.database)
         result = self._result(job, task, [])
         _signals.task_enqueued.send(type(self), task_result=result)
         return result
@@ -112,7 +124,7 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
     def get_result(self, result_id: Any) -> Any:
         """The TaskResult of that id; TaskResultDoesNotExist, for an id that is none, too."""
         try:
-            job = call.get_job(UUID(str(result_id)))
+            job = call.get_job(UUID(str(result_id)), using=self.database)
         except (ValueError, Job.DoesNotExist):
             raise compat.exception("TaskResultDoesNotExist")(result_id) from None
         return self._result(job, self._restored(job), list(job.history_of_attempts))
@@ -122,8 +134,14 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         wrong = []
         for name, value in self.options.items():
             own = str(name).lower()
+            if name == _DATABASE:
+                if value not in connections.settings:
+                    told = f"TASKS[{self.alias!r}]['OPTIONS']['DATABASE'] is {value!r}."
+                    hint = f"DATABASES has: {', '.join(sorted(connections.settings))}."
+                    wrong.append(Error(told, hint=hint, id="jobs.E009"))
+                continue
             if own not in _OPTIONS or str(name) != str(name).upper():
-                known = [option.upper() for option in _OPTIONS]
+                known = [_DATABASE, *(option.upper() for option in _OPTIONS)]
                 near = difflib.get_close_matches(str(name).upper(), known, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
                 told = f"TASKS[{self.alias!r}]['OPTIONS'] has no option {name!r}."

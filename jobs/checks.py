@@ -75,7 +75,9 @@ def _tasks() -> Iterator[CheckMessage]:
                 told.add(str(error))
                 yield Error(str(error), id="jobs.E006")
         alias = conf.settings().database
-        if task.atomic and alias != DEFAULT_DB_ALIAS and alias in connections.settings:
+        is_elsewhere = alias != DEFAULT_DB_ALIAS and alias in connections.settings
+        # With --database, most of them have their jobs where JOBS says.
+        if task.atomic and is_elsewhere and not conf.serves_another():
             yield Error(
                 f"Task {task.name} is atomic, and its jobs are kept in the database "
                 f"{alias!r}: what it writes to {DEFAULT_DB_ALIAS!r} would not "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import cache
@@ -147,6 +148,10 @@ class Settings:
     coroutines: int = _setting(100, _COUNT, "Coroutine slots of a runner, for async functions.")
 
 
+# The database that this process serves, where it is told to serve another than JOBS names.
+_served: str | None = None
+
+
 @cache
 def settings() -> Settings:
     """The site's `JOBS`, read once; again after Django's `override_settings`."""
@@ -160,7 +165,28 @@ def settings() -> Settings:
     }
     if given.get("transaction_pooling"):
         given["listen"] = False
+    if _served is not None:
+        given["database"] = _served
     return Settings(**given)
+
+
+@contextmanager
+def serving(alias: str) -> Iterator[None]:
+    """While it lasts, this process's jobs are those of that database (`--database`)."""
+    global _served
+    before, _served = _served, alias
+    settings.cache_clear()
+    try:
+        yield
+    finally:
+        _served = before
+        settings.cache_clear()
+
+
+def serves_another() -> bool:
+    """Whether this process serves another database than the one that JOBS names: what code
+    declares belongs to that one."""
+    return _served is not None and _served != _raw().get("DATABASE", Settings().database)
 
 
 def problems(raw: Any) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from django.db import connection as django_connection
+from django.db import connections
 
 from jobs import ids, lifecycle
 from jobs.lifecycle import START, Brought, Claimed, Lane, Place
@@ -28,13 +29,15 @@ def alone(transactional_db: None) -> Iterator[None]:
     yield
     others = (
         "SELECT pid, application_name, query FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend'"
+        " WHERE datname = ANY (%s) AND pid <> ALL (%s) AND backend_type = 'client backend'"
     )
+    names = [str(one.settings_dict["NAME"]) for one in connections.all()]
 
     def left() -> bool:
         with django_connection.cursor() as cursor:
-            cursor.execute(others)
+            opened = [one.connection for one in connections.all(initialized_only=True)]
+            own = [one.info.backend_pid for one in opened if one is not None and not one.closed]
+            cursor.execute(others, [names, own])
             rows = cursor.fetchall()
         assert not rows or time.monotonic() < deadline, rows
         return not rows

@@ -10,9 +10,12 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests"]
 JOBS = {key: value for key, value in JOBS.items() if key != "SCHEDULES"}
 TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend", "QUEUES": []}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# Worker processes that a test starts use the test's own database.
+# For what is kept elsewhere than the site's own data.
+DATABASES["second"] = {**DATABASES["default"], "NAME": "second"}
+# Worker processes that a test starts use the test's own databases.
 if "JOBS_TEST_DATABASE" in os.environ:
     DATABASES["default"]["NAME"] = os.environ["JOBS_TEST_DATABASE"]
+    DATABASES["second"]["NAME"] = os.environ["JOBS_TEST_SECOND"]
 # Rescue by another worker takes a heartbeat timeout: tests do not wait half a minute.
 if "JOBS_TEST_HEARTBEAT" in os.environ:
     JOBS["HEARTBEAT_INTERVAL"] = timedelta(seconds=float(os.environ["JOBS_TEST_HEARTBEAT"]))
@@ -43,4 +46,5 @@ if "JOBS_TEST_EVERY_SECOND" in os.environ:
         "each second": {"task": "tests.tasks.noop", "schedule": timedelta(seconds=1)}
     }
 # Each test's connections are its own, and closed with it.
-DATABASES["default"]["CONN_MAX_AGE"] = int(os.environ.get("JOBS_TEST_AGE", "0"))
+for database in DATABASES.values():
+    database["CONN_MAX_AGE"] = int(os.environ.get("JOBS_TEST_AGE", "0"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from django.db import connection
+from django.db import connection, connections
 
 from jobs.models import Worker
 from tests.eventually import eventually
@@ -34,6 +34,7 @@ class WorkerProcess:
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "tests.settings",
                 "JOBS_TEST_DATABASE": str(connection.settings_dict["NAME"]),
+                "JOBS_TEST_SECOND": str(connections["second"].settings_dict["NAME"]),
                 "PYTHONPATH": str(ROOT),
                 **environment,
             },

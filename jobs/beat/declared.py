@@ -96,8 +96,11 @@ def synchronise() -> None:
     """Bring the rows in step with what is declared; what is declared no more is retired.
 
     What an operator changed on purpose (`enabled`) stays, and so does what the beats write. A
-    row that somebody made by hand under a declared name becomes the declaration's.
+    row that somebody made by hand under a declared name becomes the declaration's. Declarations
+    belong to the database that JOBS names: elsewhere there is nothing to do.
     """
+    if conf.serves_another():
+        return
     alias = conf.settings().database
     wanted, bad = declared()
     for name, error in bad.items():

@@ -63,7 +63,7 @@ class _Looks:
             if self._failures == 0:
                 logger.warning("waiting for %s: %s", self._job, str(error).strip())
             self._failures += 1
-            connections[conf.settings().database].close()
+            connections[_alias(self._job)].close()
             return False
         self._failures = 0
         return self._job.is_finished
@@ -80,13 +80,17 @@ def _refuse_the_endless(job: Job[Any]) -> None:
             f"waiting for {job} inside of a task would hold a slot that the job may need; "
             "enqueue what comes after it from the job itself"
         )
-    connection = connections[conf.settings().database]
+    connection = connections[_alias(job)]
     if connection.in_atomic_block or not connection.get_autocommit():
         raise WaitRefused(
             f"waiting for {job} inside of an open transaction would never end: no worker can "
             "see the job before the commit; leave atomic() first (ATOMIC_REQUESTS and TestCase "
             "open one, too)"
         )
+
+
+def _alias(job: Job[Any]) -> str:
+    return job._state.db or conf.settings().database
 
 
 def _pauses(job: Job[Any], timeout: float | timedelta | None) -> Iterator[float]:

@@ -48,11 +48,13 @@ class Inserted:
     enqueued_at: datetime
 
 
-def insert(draft: Draft, ids: Sequence[UUID], arguments: Sequence[str]) -> Inserted:
+def insert(
+    draft: Draft, ids: Sequence[UUID], arguments: Sequence[str], *, using: str = ""
+) -> Inserted:
     """Insert a job for each id, in one statement of the caller's transaction.
 
-    It runs on the jobs' database, so it is the caller's transaction only where that is the
-    database of the caller's data, too.
+    It runs on the jobs' database (or `using`), so it is the caller's transaction only where that
+    is the database of the caller's data, too.
     """
     settings = conf.settings()
     parameters: dict[str, Any] = {
@@ -74,7 +76,9 @@ def insert(draft: Draft, ids: Sequence[UUID], arguments: Sequence[str]) -> Inser
         "notify": settings.listen,
         "horizon": settings.poll_interval.total_seconds(),
     }
-    run_at, expires_at, enqueued_at, _ = _execute(connections[settings.database], parameters)
+    run_at, expires_at, enqueued_at, _ = _execute(
+        connections[using or settings.database], parameters
+    )
     return Inserted(
         _moment(run_at), None if expires_at is None else _moment(expires_at), _moment(enqueued_at)
     )

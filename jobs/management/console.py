@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import signal
@@ -9,10 +10,38 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
 from jobs import conf
+
+
+class JobsCommand(BaseCommand):
+    """A command about the jobs of one database: of the one that JOBS names, or of --database."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_database(parser)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        alias = options.get("database")
+        if alias is None:
+            return super().execute(*args, **options)
+        if alias not in connections.settings:
+            known = ", ".join(sorted(connections.settings))
+            raise CommandError(f"DATABASES has no {alias!r}; it has {known}")
+        if connections[alias].vendor != "postgresql":
+            raise CommandError(f"the database {alias!r} is not PostgreSQL, which jobs needs")
+        with conf.serving(alias):
+            return super().execute(*args, **options)
+
+
+def add_database(parser: argparse.ArgumentParser, **more: Any) -> None:
+    parser.add_argument(
+        "--database",
+        metavar="ALIAS",
+        help="of the jobs in this database (default: JOBS['DATABASE'])",
+        **more,
+    )
 
 
 def show_log_on_the_console(stream: Any, verbosity: int) -> None:

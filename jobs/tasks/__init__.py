@@ -1,6 +1,6 @@
 """The desk: tasks, their names, and the calls that make jobs of them."""
 
-from .call import aenqueue, aenqueue_many, enqueue, enqueue_many
+from .call import aenqueue, aenqueue_many, enqueue, enqueue_many, enqueue_on_commit
 from .definition import AsyncTask, Task, as_task, task
 from .following import callbacks, followers
 from .registry import configured, registered, resolve, sender_of
@@ -15,6 +15,7 @@ __all__ = [
     "configured",
     "enqueue",
     "enqueue_many",
+    "enqueue_on_commit",
     "followers",
     "registered",
     "resolve",

@@ -62,6 +62,28 @@ async def aenqueue(func: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
     return await sync_to_async(insert_one)(as_task(func), args, kwargs)
 
 
+@overload
+def enqueue_on_commit(func: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+@overload
+def enqueue_on_commit(func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+def enqueue_on_commit(func: Any, /, *args: Any, **kwargs: Any) -> None:
+    """`enqueue`, once the default database's transaction has committed: for jobs that are kept in
+    another database than the data that they are about.
+
+    The call is checked now. A process that dies between the two commits has enqueued nothing;
+    where both are one database, `enqueue` needs no hook, and nothing can come between.
+    """
+    from django.db import transaction
+
+    task = as_task(func)
+    encoded_call(checked(task), args, kwargs)
+
+    def insert() -> None:
+        insert_one(task, args, kwargs)
+
+    transaction.on_commit(insert)
+
+
 def enqueue_many(func: Task[..., Any] | Callable[..., Any], calls: Iterable[Call]) -> list[UUID]:
     """Insert a job for each call and return their ids, in order.
 
@@ -82,8 +104,10 @@ def insert_one(
     task: Task[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
+    *,
+    using: str = "",
 ) -> Job[Any]:
-    """Check the call, insert it, and return the job."""
+    """Check the call, insert it, and return the job. `using`: in another database."""
     # Deferred: models are not ready when tasks are declared.
     from jobs.lifecycle import insert
     from jobs.models import Job, State
@@ -96,7 +120,7 @@ def insert_one(
     text = codec.write(
         arguments, max_bytes=settings.max_argument_bytes, what=f"the arguments of {task.name}"
     )
-    made = insert(common, [id_], [text])
+    made = insert(common, [id_], [text], using=using)
     values: dict[str, Any] = {
         "id": id_,
         "task": task.name,
@@ -118,7 +142,8 @@ def insert_one(
     }
     # As Django makes them of rows; by keywords it takes thrice as long.
     names = [field.attname for field in Job._meta.concrete_fields]
-    job: Job[Any] = Job.from_db(settings.database, names, [values.get(name) for name in names])
+    values_in_order = [values.get(name) for name in names]
+    job: Job[Any] = Job.from_db(using or settings.database, names, values_in_order)
     if job_enqueued.receivers:
         job_enqueued.send(sender_of(task), job=job)
     return job
@@ -144,11 +169,11 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     return made
 
 
-def get_job(id_: str | UUID) -> Job[Any]:
+def get_job(id_: str | UUID, *, using: str = "") -> Job[Any]:
     """The job of that id, from the jobs' database; Job.DoesNotExist when there is none."""
     from jobs.models import Job
 
-    return Job.objects.using(conf.settings().database).get(pk=id_)
+    return Job.objects.using(using or conf.settings().database).get(pk=id_)
 
 
 def checked(task: Task[..., Any]) -> Task[..., Any]:

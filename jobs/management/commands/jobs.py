@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from jobs.management import celery_beat, schedules
-from jobs.management.console import need_tables
+from jobs.management.console import JobsCommand, add_database, need_tables
 
 
-class Command(BaseCommand):
+class Command(JobsCommand):
     help = "Look after jobs from a terminal."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
         for name, room in (("schedules", schedules), ("import-celery-beat", celery_beat)):
             about = room.__doc__ or ""
@@ -24,6 +25,8 @@ class Command(BaseCommand):
                 description=about,
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )
+            # Before the verb or behind it, as one's fingers have it.
+            add_database(verb, default=argparse.SUPPRESS)
             room.add_arguments(verb)
             verb.set_defaults(run=room.run)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import Error
 
 from jobs import beat
 from jobs.errors import JobsError
-from jobs.management.console import is_serving, need_tables, show_log_on_the_console
+from jobs.management.console import (
+    JobsCommand,
+    is_serving,
+    need_tables,
+    show_log_on_the_console,
+)
 from jobs.worker.bell import Bell, Call
 
 
-class Command(BaseCommand):
+class Command(JobsCommand):
     help = (
         "Enqueue what the schedules say is due, each tick once. Any number of beats may run at "
         "the same time. Ctrl-C or SIGTERM stops it. `runworker --beat` does the same in a worker."

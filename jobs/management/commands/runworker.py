@@ -9,11 +9,16 @@ from typing import Any
 
 import psycopg
 from django.conf import settings as django_settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
 from jobs import beat, conf
-from jobs.management.console import is_serving, need_tables, show_log_on_the_console
+from jobs.management.console import (
+    JobsCommand,
+    is_serving,
+    need_tables,
+    show_log_on_the_console,
+)
 from jobs.models import Queue
 from jobs.tasks import registered
 from jobs.worker import Options, Supervisor
@@ -28,7 +33,7 @@ LONGEST_NAME = 100
 MOST_SLOTS = 2_000
 
 
-class Command(BaseCommand):
+class Command(JobsCommand):
     help = (
         "Run jobs: claim them from PostgreSQL, call their functions, record how they ended. "
         "The first Ctrl-C or SIGTERM lets running jobs finish; the second stops at once. "
@@ -36,6 +41,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
         # A mistake in JOBS is told by the system checks, which run after this.
         settings = conf.Settings() if conf.check() else conf.settings()
         parser.add_argument(
