@@ -24,7 +24,7 @@ from .execution.told import error_of
 from .models import Job, State
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
-from .tasks import Task, as_task, call, resolve
+from .tasks import Task, as_task, call, keeping, resolve
 from .tasks.definition import Callback
 from .tasks.options import USING, check_options
 
@@ -34,7 +34,15 @@ _backends: Any = compat.part("backends.base")
 _Task: Any = _base.Task
 
 # What `OPTIONS` of a backend may say of all its tasks.
-_OPTIONS = ("max_attempts", "backoff", "max_losses", "timeout", "expires_after", "keep_result")
+_OPTIONS = (
+    "max_attempts",
+    "backoff",
+    "max_losses",
+    "timeout",
+    "expires_after",
+    "keep_result",
+    "retention",
+)
 # And where they are kept.
 _DATABASE = "DATABASE"
 
@@ -52,11 +60,18 @@ class JobsTask(_Task):  # type: ignore[misc]
     expires_after: timedelta | None = None
     atomic: bool | None = None
     keep_result: bool | None = None
+    retention: timedelta | None = None
     sensitive: tuple[str, ...] | None = None
     metadata: Mapping[str, Any] | None = field(default=None, hash=False)
     on_success: Callback | None = None
     on_failure: Callback | None = None
     on_finish: Callback | None = None
+
+    def __post_init__(self) -> None:
+        # No super(): a dataclass with slots is another class than the one that is written here.
+        _Task.__post_init__(self)
+        if isinstance(self.retention, timedelta):
+            keeping.note(self.retention)
 
     def using(self, **options: Any) -> Any:
         """A copy with other options: Django's own, and those that a row keeps; what is None stays.

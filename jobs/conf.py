@@ -96,6 +96,14 @@ class Settings:
     max_losses: int = _setting(
         3, _COUNT_OR_ZERO, "How often a job may lose its process before it fails; 0: at most once."
     )
+    retention: timedelta | None = _setting(
+        timedelta(days=30),
+        _OPTIONAL_DURATION,
+        "How long finished jobs are kept, unless their task says otherwise; None: for ever.",
+    )
+    prune_interval: timedelta = _setting(
+        timedelta(hours=1), _DURATION, "How often a worker looks for those that are too old."
+    )
     heartbeat_interval: timedelta = _setting(
         timedelta(seconds=5), _DURATION, "How often a worker says that it lives."
     )

@@ -24,6 +24,7 @@ if "JOBS_TEST_HEARTBEAT" in os.environ:
 for key in (
     "INTERRUPT_GRACE",
     "POLL_INTERVAL",
+    "PRUNE_INTERVAL",
     "RETIRE_AFTER",
     "STUCK_AFTER",
     "UNKNOWN_TASK_PATIENCE",

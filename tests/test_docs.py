@@ -1,5 +1,7 @@
 """The docs say what the code does: snippets run, tables and links are true."""
 
+import inspect
+import logging.config
 import re
 import sys
 import types
@@ -9,16 +11,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 import yaml
 from django.core.management import load_command_class
-from django.db import connection
+from django.db import connection, transaction
+from django.test import override_settings
 
 from jobs import conf
 from jobs.models import Job, State
 from jobs.tasks import registry
 from jobs.tasks.definition import Task
 from jobs.tasks.options import USING
+from jobs.testing import run_jobs, travel
+from tests import tasks
 from tests.workers import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -49,6 +55,56 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
 ) -> None:
     for number, code in enumerate(snippets(page), 1):
         exec(compile(code, f"{page.name}, snippet {number}", "exec"), module.__dict__)
+
+
+def test_the_tests_of_the_testing_page_pass(
+    module: types.ModuleType, request: pytest.FixtureRequest, db: None
+) -> None:
+    for code in snippets(ROOT / "docs/testing.md"):
+        exec(code, module.__dict__)
+    found = {name: one for name, one in vars(module).items() if name.startswith("test_")}
+    for test in found.values():
+        names = inspect.signature(test).parameters
+        if "transactional_db" in names:
+            # A test of its own, below: no transaction around it.
+            continue
+        with transaction.atomic():
+            test(**{name: request.getfixturevalue(name) for name in names})
+            transaction.set_rollback(True)
+    module.__dict__["Paying"]("test_enqueues_receipts").debug()
+    assert len(found) > 6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_testing_pages_live_worker_works(module: types.ModuleType) -> None:
+    for code in snippets(ROOT / "docs/testing.md"):
+        exec(code, module.__dict__)
+    module.__dict__["test_a_view_may_wait"](None)
+
+
+def test_the_alarms_page_mails_the_admins_once(
+    module: types.ModuleType, db: None, mailoutbox: list[Any]
+) -> None:
+    for code in snippets(ROOT / "docs/signals.md"):
+        exec(code, module.__dict__)
+    configured = logging.config.dictConfigClass(module.__dict__["LOGGING"])
+    logger = logging.getLogger("jobs")
+    before = logger.handlers[:], logger.level
+    admins = [("Ada", "ada@example.com")] if django.VERSION < (6,) else ["ada@example.com"]
+    try:
+        configured.configure()
+        with override_settings(ADMINS=admins):
+            task_of_page = tasks.boom.using(max_attempts=2)
+            task_of_page.enqueue("told")
+            run_jobs()
+            with travel(timedelta(hours=1)):
+                run_jobs()
+    finally:
+        logger.handlers[:], logger.level = before
+
+    [mail] = mailoutbox
+    assert "tests.tasks.boom failed: ValueError: told" in mail.subject
+    assert mail.to == ["ada@example.com"]
 
 
 @pytest.mark.django_db
@@ -96,7 +152,8 @@ def settings_table() -> str:
         default = getattr(conf.Settings(), item.name)
         told = repr(default)
         if isinstance(default, timedelta):
-            told = f"timedelta(seconds={default.total_seconds():g})"
+            days, seconds = default.days, default.seconds
+            told = f"timedelta(seconds={seconds})" if seconds else f"timedelta(days={days})"
         rows.append(f"| `{item.name.upper()}` | `{told}` | {item.metadata['meaning']} |")
     return "\n".join(rows)
 

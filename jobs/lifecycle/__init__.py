@@ -13,12 +13,14 @@ from .fire import Firing, Move, fire
 from .follow import Follower, said_by
 from .insert import Draft, insert
 from .pause import pause, resume
+from .prune import FIRST, Walked, prune, walk
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
 from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
 from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
 __all__ = [
+    "FIRST",
     "START",
     "Brought",
     "Claimed",
@@ -35,6 +37,7 @@ __all__ = [
     "Seen",
     "Sent",
     "Told",
+    "Walked",
     "cancel",
     "cancel_requests",
     "cancel_these",
@@ -54,6 +57,7 @@ __all__ = [
     "orphans",
     "pause",
     "pause_after",
+    "prune",
     "record",
     "record_refused",
     "resume",
@@ -61,5 +65,6 @@ __all__ = [
     "said_by",
     "strays",
     "unrecorded",
+    "walk",
     "write_progress",
 ]

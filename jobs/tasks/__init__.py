@@ -3,6 +3,7 @@
 from .call import aenqueue, aenqueue_many, enqueue, enqueue_many, enqueue_on_commit
 from .definition import AsyncTask, Task, as_task, task
 from .following import callbacks, followers
+from .keeping import retention_of, shortest_retention
 from .registry import configured, registered, resolve, sender_of
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "followers",
     "registered",
     "resolve",
+    "retention_of",
     "sender_of",
+    "shortest_retention",
     "task",
 ]

@@ -73,6 +73,8 @@ class Task(Generic[P, R]):
     atomic: bool = False
     takes_context: bool = False
     keep_result: bool = True
+    # How long its finished jobs are kept; None: JOBS["RETENTION"].
+    retention: timedelta | None = None
     sensitive: tuple[str, ...] = ()
     metadata: Mapping[str, Any] | None = None
     schedule: cron.Plan | None = None
@@ -309,6 +311,7 @@ def task(
     timeout: timedelta | None = None,
     atomic: bool = False,
     keep_result: bool = True,
+    retention: timedelta | None = None,
     expires_after: timedelta | None = None,
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
@@ -333,6 +336,7 @@ def task(
     atomic: bool = False,
     takes_context: Literal[False] = False,
     keep_result: bool = True,
+    retention: timedelta | None = None,
     expires_after: timedelta | None = None,
     sensitive: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,

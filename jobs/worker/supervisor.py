@@ -27,6 +27,7 @@ from .console import Console
 from .family import Child, Family, how_it_died
 from .link import Connection, Link
 from .options import Options
+from .pruner import Pruner
 from .rescuer import Death, Rescuer
 from .watchdog import Sentence, Watchdog
 
@@ -64,6 +65,7 @@ class Supervisor:
         self._family = Family(options, serve_beat, lambda: self._link.connections)
         self._rescuer = Rescuer(console, self._family.wake)
         self._watchdog = Watchdog()
+        self._pruner = Pruner()
         self._autoscale = None
         if options.autoscale is not None:
             retire_after = self._settings.retire_after.total_seconds()
@@ -120,6 +122,7 @@ class Supervisor:
             self._heartbeat()
         self._guard()
         self._scale()
+        self._prune()
         self._look_for_new_code()
         self._console.pace(self._family.counters())
 
@@ -315,6 +318,12 @@ class Supervisor:
                 self._console.say(f"nothing to do: runner {retired} of {len(living)} is stopped")
                 child.is_retired = True
                 child.bell.ring(Call.STOP)
+
+    def _prune(self) -> None:
+        control = self._link.control
+        if control is not None and not (self._is_ending or self._options.burst):
+            with self._link.trying():
+                self._pruner.step(control)
 
     def _waited(self, control: Connection) -> float:
         """For how many seconds the first due job of the worker's queues has waited."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from jobs.management import celery_beat, schedules
+from jobs.management import celery_beat, prune, schedules
 from jobs.management.console import JobsCommand, add_database, need_tables
 
 
@@ -17,7 +17,11 @@ class Command(JobsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
-        for name, room in (("schedules", schedules), ("import-celery-beat", celery_beat)):
+        for name, room in (
+            ("schedules", schedules),
+            ("prune", prune),
+            ("import-celery-beat", celery_beat),
+        ):
             about = room.__doc__ or ""
             verb = verbs.add_parser(
                 name,

@@ -1,0 +1,40 @@
+"""Prune: jobs that have ended long ago → gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+
+from jobs import ids
+
+from .statements import statement
+
+# Before every id.
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+class Walked(NamedTuple):
+    """A job that a walk has come by. `ended_ago` in seconds; None: it has not ended."""
+
+    id: str
+    task: str
+    ended_ago: float | None
+
+
+def walk(
+    connection: psycopg.Connection[Any], after: str, *, older_than: timedelta, limit: int
+) -> list[Walked]:
+    """The next jobs behind that id, of those that were enqueued longer ago."""
+    parameters = {"after": after, "before": ids.first_of(older_than), "limit": limit}
+    return [Walked(*row) for row in connection.execute(statement("finished"), parameters)]
+
+
+def prune(connection: psycopg.Connection[Any], jobs: Collection[str]) -> int:
+    """Delete these, if they have ended; returns how many.
+
+    IntegrityError when a table of the site's keeps a foreign key to one of them.
+    """
+    return len(connection.execute(statement("prune"), {"ids": list(jobs)}).fetchall())

@@ -1,0 +1,112 @@
+"""Pruning: what has ended long ago is deleted, a little at a time, by each worker's supervisor.
+
+Each task may keep its jobs for another while, and the row does not say which: so a walk over the
+key, every now and then, asks the definitions.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from jobs import conf, lifecycle
+from jobs.tasks import retention_of, shortest_retention
+
+logger = logging.getLogger("jobs")
+
+# So many rows of a walk at a time: some milliseconds.
+_PART = 500
+# All in seconds. So long at a time, so that heartbeats come in time…
+_BUSY = 0.1
+# …and a first walk so soon, give or take a half.
+_FIRST = 60.0
+# Of those that cannot be deleted, so many are found one by one; then the walk is given up.
+_MOST_REFUSED = 20
+
+
+class Walk:
+    """One walk from the oldest job to those that are too young."""
+
+    def __init__(self, shortest: timedelta) -> None:
+        self._shortest = shortest
+        self._after = lifecycle.FIRST
+        self._refused = 0
+        self.pruned = 0
+        self.is_over = False
+
+    def step(self, connection: psycopg.Connection[Any], *, dry: bool = False) -> None:
+        """Look at some, and delete those whose time has come (`dry`: count them)."""
+        found = lifecycle.walk(connection, self._after, older_than=self._shortest, limit=_PART)
+        old = [job.id for job in found if _is_old(job)]
+        if dry:
+            self.pruned += len(old)
+        elif old:
+            self._prune(connection, old)
+        if len(found) < _PART:
+            self.is_over = True
+        else:
+            self._after = found[-1].id
+
+    def _prune(self, connection: psycopg.Connection[Any], jobs: list[str]) -> None:
+        if self._refused >= _MOST_REFUSED:
+            self.is_over = True
+            return
+        try:
+            self.pruned += lifecycle.prune(connection, jobs)
+        except psycopg.errors.IntegrityError as error:
+            # A row of the site's holds one of them: halve until it is alone.
+            if len(jobs) > 1:
+                middle = len(jobs) // 2
+                self._prune(connection, jobs[:middle])
+                self._prune(connection, jobs[middle:])
+                return
+            if not self._refused:
+                logger.warning(
+                    "job %s is old and cannot be deleted: %s; keep a job's id in a UUIDField, or a "
+                    "foreign key with db_constraint=False",
+                    jobs[0],
+                    str(error).strip(),
+                )
+            self._refused += 1
+
+
+def _is_old(job: lifecycle.Walked) -> bool:
+    if job.ended_ago is None:
+        return False
+    retention = retention_of(job.task)
+    return retention is not None and job.ended_ago > retention.total_seconds()
+
+
+class Pruner:
+    """A supervisor's part: walks now and then, for moments."""
+
+    def __init__(self) -> None:
+        self._every = conf.settings().prune_interval.total_seconds()
+        self._walk: Walk | None = None
+        self._next_at = time.monotonic() + _jittered(min(_FIRST, self._every))
+
+    def step(self, connection: psycopg.Connection[Any]) -> None:
+        now = time.monotonic()
+        if self._walk is None:
+            if now < self._next_at:
+                return
+            self._next_at = now + _jittered(self._every)
+            shortest = shortest_retention()
+            if shortest is None:
+                return
+            self._walk = Walk(shortest)
+        while not self._walk.is_over and time.monotonic() - now < _BUSY:
+            self._walk.step(connection)
+        if self._walk.is_over:
+            if self._walk.pruned:
+                logger.info("%d jobs that had ended long ago are deleted", self._walk.pruned)
+            self._walk = None
+
+
+def _jittered(seconds: float) -> float:
+    return seconds * (0.5 + random.random())  # noqa: S311
