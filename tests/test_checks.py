@@ -1,17 +1,22 @@
 """System checks: what is said at start-up, with which cure."""
 
+import re
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
+from django.apps import apps
 from django.core.checks import CheckMessage
-from django.db import connections
+from django.db import connections, models
 from django.test import override_settings
+from django.test.utils import isolate_apps
 
-from jobs.checks import check_database, check_settings
-from jobs.tasks import registry
+from jobs import Job
+from jobs.checks import check_database, check_deployment, check_settings
+from jobs.tasks import keeping, registry
 from tests import tasks
+from tests.workers import ROOT
 
 
 def told(**jobs: Any) -> list[CheckMessage]:
@@ -83,7 +88,7 @@ def test_a_database_that_is_not_postgresql_is_an_error(monkeypatch: pytest.Monke
 @pytest.mark.django_db
 def test_a_postgresql_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_database(None, databases=["default"]) == []
-    monkeypatch.setattr("jobs.checks.OLDEST_POSTGRESQL", 99)
+    monkeypatch.setattr("jobs.checks.server.OLDEST_POSTGRESQL", 99)
 
     (message,) = check_database(None, databases=["default"])
 
@@ -121,3 +126,95 @@ def test_an_atomic_task_whose_jobs_are_kept_elsewhere_is_refused(
 
     assert message.id == "jobs.E008"
     assert "would not commit together" in message.msg
+
+
+# The site around it.
+
+
+class Elsewhere:
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if app_label == "jobs" else None
+
+
+def test_a_router_that_keeps_the_tables_out_is_an_error() -> None:
+    with override_settings(DATABASE_ROUTERS=["tests.test_checks.Elsewhere"]):
+        [message] = told()
+
+    assert (message.id, "app label 'jobs'" in str(message.hint)) == ("jobs.E011", True)
+
+
+def test_a_pool_that_is_smaller_than_the_threads_is_a_warning() -> None:
+    def with_pool(pool: Any, threads: int) -> list[str]:
+        behind = {"default": {**connections.settings["default"], "OPTIONS": {"pool": pool}}}
+        with mock.patch.object(connections, "settings", behind):
+            return [str(message.id) for message in told(THREADS=threads)]
+
+    assert with_pool(True, 5) == ["jobs.W010"]
+    assert with_pool({"min_size": 1, "max_size": 4}, 5) == ["jobs.W010"]
+    assert with_pool({"max_size": 8}, 5) == with_pool(True, 4) == with_pool(False, 9) == []
+
+
+@isolate_apps("tests")
+def test_a_foreign_key_with_a_constraint_is_a_warning() -> None:
+    class Order(models.Model):
+        receipt = models.ForeignKey(Job, on_delete=models.DO_NOTHING)
+        again = models.ForeignKey(
+            Job, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+        )
+
+        class Meta:
+            app_label = "tests"
+
+    with mock.patch.object(apps, "get_models", return_value=[Order, *apps.get_models()]):
+        [message] = told()
+
+    assert message.id == "jobs.W005"
+    assert "tests.Order.receipt" in message.msg
+
+
+def test_queues_of_a_backend_that_jobs_has_not_are_a_warning() -> None:
+    backends = {"x": {"BACKEND": "jobs.backend.JobsBackend", "QUEUES": ["mail", "sums"]}}
+    with override_settings(TASKS=backends):
+        found = [one for one in told(QUEUES=["default", "mail", "alarms"]) if one.id == "jobs.W011"]
+
+    assert [one.msg for one in found] == [
+        "TASKS['x'] has the queue 'sums', and JOBS['QUEUES'] has not: its tasks are refused."
+    ]
+
+
+# Only where they are asked for.
+
+
+def test_the_deployment_is_checked_when_asked_for() -> None:
+    backends = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
+    with (
+        override_settings(JOBS={"RETENTION": None}, TASKS=backends),
+        mock.patch.dict(registry._by_name, clear=True),
+        mock.patch.object(keeping, "_noted", set()),
+    ):
+        found = {message.id for message in check_deployment(None)}
+    assert found == {"jobs.W006", "jobs.W007", "jobs.W009"}
+    patient = {"default": {**connections.settings["default"], "CONN_MAX_AGE": None}}
+    with mock.patch.object(connections, "settings", patient):
+        assert check_deployment(None) == []
+
+
+@pytest.mark.django_db
+def test_missing_migrations_and_encodings_are_told_by_the_database() -> None:
+    assert check_database(None, databases=["default"]) == []
+    with connections["default"].cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'jobs' AND name LIKE '0004%'")
+    [message] = check_database(None, databases=["default"])
+
+    assert (message.id, "0004_schedule_trigger" in message.msg) == ("jobs.W008", True)
+
+
+def test_the_page_of_checks_has_each_id_and_no_other() -> None:
+    in_code = {
+        id_
+        for file in [*(ROOT / "jobs").rglob("*.py")]
+        for id_ in re.findall(r'"(jobs\.[EW]\d{3})"', file.read_text())
+    }
+    in_docs = re.findall(r"^\| `(jobs\.[EW]\d{3})`", (ROOT / "docs/checks.md").read_text(), re.M)
+
+    assert sorted(in_code) == sorted(in_docs)
