@@ -1,10 +1,11 @@
-"""Run Django's own tests of its task API against this backend.
+"""Run Django's own tests of its task API against this backend, on each Django that it supports.
 
-    python -m tests.conformance
+    python -m tests.conformance [--installed]
 
-They are read from the source distribution of the Django that is installed; before Django 6.0, from
-that of 6.0, with the backport's names in them. Prints passed / applicable, and those that cannot
-apply, each with the reason. Ends with exit code 1 when one has failed.
+They are read from the source distribution of that Django; before 6.0, from that of 6.0, with
+the backport's names in them. Django's other versions are installed beside the one that is here, into
+a folder. Prints passed / applicable, and those that cannot apply, each with the reason. Ends with
+exit code 1 when one has failed.
 """
 
 from __future__ import annotations
@@ -25,9 +26,45 @@ from .excluded import BACKPORT, EXCLUDED
 _SDISTS = Path(".conformance")
 # Whose tests the backport is held against.
 _BEFORE_SIX = "6.0"
+_OF_SIX = (3, 12)
 
 
 def main() -> int:
+    if "--installed" in sys.argv:
+        return installed()
+    worst = 0
+    for version in ("5.2", "6.0", "6.1"):
+        if version != "5.2" and sys.version_info < _OF_SIX:
+            print(f"Django {version}: not with this Python, which is too old for it")
+            continue
+        path = os.pathsep.join([*_home_of(version), os.environ.get("PYTHONPATH", "")])
+        ended = subprocess.run(
+            [sys.executable, "-m", "tests.conformance", "--installed"],
+            env={**os.environ, "PYTHONPATH": path},
+            check=False,
+        )
+        worst = max(worst, ended.returncode)
+    return worst
+
+
+def _home_of(version: str) -> list[str]:
+    """The folder of that Django; none, where it is the one that is installed."""
+    if django.__version__.startswith(f"{version}."):
+        return []
+    folder = (_SDISTS / f"django-{version}").absolute()
+    if not folder.exists():
+        subprocess.run(
+            [
+                sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+                "--disable-pip-version-check", "--target", str(folder), f"django~={version}.0",
+            ],
+            check=True,
+        )  # fmt: skip
+    return [str(folder)]
+
+
+def installed() -> int:
+    """Against the Django that is imported here."""
     version = django.__version__ if django.VERSION >= (6, 0) else f"{_BEFORE_SIX}.*"
     with tempfile.TemporaryDirectory() as folder:
         _unpack(_sdist(version), Path(folder))

@@ -1,19 +1,37 @@
 """Every line here must be accepted by mypy and pyright, both strict about calls."""
 
-from datetime import timedelta
-from typing import assert_type
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, assert_type
 from uuid import UUID
 
 from jobs import (
+    Cancel,
     Context,
     Job,
+    Retry,
+    Snooze,
     Task,
     aenqueue,
     aenqueue_many,
     current_context,
     enqueue,
     enqueue_many,
+    enqueue_on_commit,
     task,
+)
+from jobs.backend import JobsBackend
+from jobs.cron import at, cron, every, solar
+from jobs.signals import job_finished
+from jobs.testing import (
+    assert_enqueued,
+    assert_not_enqueued,
+    immediate,
+    live_worker,
+    make_job,
+    run_beat,
+    run_jobs,
+    travel,
 )
 
 
@@ -80,3 +98,96 @@ def takes_any(some: Task[[int], str]) -> Job[str]:
 
 
 takes_any(with_context)
+
+
+# Callbacks, schedules, all options.
+
+
+@task
+def follows(job_id: UUID) -> None: ...
+
+
+def a_function_follows(job_id: UUID) -> int:
+    return 1
+
+
+def in_a_minute(exception: BaseException, context: Context) -> timedelta | float | None:
+    if isinstance(exception, Retry):
+        raise Snooze(timedelta(minutes=1))
+    raise Cancel("no")
+
+
+@task(
+    name="full",
+    aliases=["old"],
+    queue_name="q",
+    priority=5,
+    max_attempts=3,
+    backoff=in_a_minute,
+    retry_on=[OSError],
+    dont_retry_on=(KeyError,),
+    max_losses=0,
+    timeout=timedelta(1),
+    atomic=True,
+    keep_result=False,
+    retention=timedelta(days=1),
+    expires_after=timedelta(1),
+    sensitive=["a"],
+    metadata={"tenant": 1},
+    schedule=cron("0 3 * * *", timezone="Europe/Berlin", args=(Decimal(1),), overlap="skip"),
+    on_success=follows,
+    on_failure=a_function_follows,
+    on_finish="tests.typing.must_pass.follows",
+)
+def full(a: Decimal) -> Decimal:
+    return a
+
+
+@task(schedule=every(minutes=5), on_finish=follows.using(priority=3))
+def regular() -> None: ...
+
+
+@task(schedule=at(datetime(2030, 1, 1, tzinfo=UTC)))
+def single() -> None: ...
+
+
+@task(schedule=solar("sunset", latitude=52.5, longitude=13.4))
+def evening() -> None: ...
+
+
+@task(schedule="@daily")
+def daily() -> None: ...
+
+
+enqueue_on_commit(bare, 1, b=2)
+enqueue_on_commit(coroutine, "a")
+enqueue_on_commit(plain, "a")
+
+# The job, its states in words, and its verbs.
+
+job = enqueue(full, Decimal(1))
+assert_type(job, Job[Decimal])
+assert_type(job.cancel(by="ada", because="why not"), bool)
+job.retry(delay=timedelta(1))
+assert_type(job.is_finished, bool)
+assert_type(full.get_result(job.pk).return_value, Decimal)
+
+# Tests.
+
+with immediate(raising=True), travel(timedelta(days=1)), travel(datetime(2030, 1, 1, tzinfo=UTC)):
+    assert_type(run_jobs(at_most=5, raising=True), list[Job[Any]])
+    assert_type(run_beat(), list[Job[Any]])
+with live_worker(threads=3, queues=["mail"]):
+    assert_type(assert_enqueued(bare, args=(1,), times=1, run_after=timedelta(1)), list[Job[Any]])
+    assert_not_enqueued(bare, kwargs={"a": 1}, queue_name="mail")
+assert_type(make_job(bare, [1], state="failed", error=OSError()), Job[Any])
+
+# Signals, and the backend.
+
+
+def hear(sender: Any, context: Context, state: str, **more: Any) -> None: ...
+
+
+job_finished.connect(hear, sender=bare)
+backend = JobsBackend("default", {"QUEUES": [], "OPTIONS": {}})
+assert_type(backend.supports_defer, bool)
