@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats conformance zones clean
+.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats conformance wagtail zones clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,8 +51,11 @@ chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTE
 beats: $(READY) ## Three beats, two minutes, some killed and stopped: is each tick fired once?
 	@$(BIN)/python -m tests.beats --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
 
-conformance: $(READY) ## Django's own tests of django.tasks, against this backend
+conformance: $(READY) ## Django's own tests of django.tasks, on each Django, against this backend
 	@$(BIN)/python -m tests.conformance
+
+wagtail: $(READY) ## Wagtail's search index, updated through jobs
+	@$(BIN)/python -m tests.wagtail
 
 zones: $(READY) ## Cron lines in every time zone around every clock change, beside an oracle
 	@$(BIN)/python -m tests.oracle
@@ -61,7 +64,7 @@ clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \
 		$(BIN)/python -m project.private_postgres .postgres stop; fi
 	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		.import_linter_cache .bench .chaos .conformance build *.egg-info $(VENV) $(BENCH_VENV)
+		.import_linter_cache .bench .chaos .conformance .wagtail build *.egg-info $(VENV) $(BENCH_VENV)
 	@echo "The private PostgreSQL is stopped; its data, $(VENV), uploads and caches are deleted."
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

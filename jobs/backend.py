@@ -24,7 +24,7 @@ from .execution.told import error_of
 from .models import Job, State
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
-from .tasks import Task, as_task, call, keeping, resolve
+from .tasks import Task, as_task, call, keeping, registry, resolve
 from .tasks.definition import Callback
 from .tasks.options import USING, check_options
 
@@ -70,6 +70,7 @@ class JobsTask(_Task):  # type: ignore[misc]
     def __post_init__(self) -> None:
         # No super(): a dataclass with slots is another class than the one that is written here.
         _Task.__post_init__(self)
+        registry.declare(self.func)
         if isinstance(self.retention, timedelta):
             keeping.note(self.retention)
 
@@ -132,6 +133,9 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         ours = self._checked(task)
         args, kwargs = compat.normalize_json(list(args)), compat.normalize_json(dict(kwargs))
         job = call.insert_one(ours, tuple(args), kwargs, using=self.database)
+        if (job.queue_name, job.priority) != (task.queue_name, task.priority):
+            # JOBS["TASKS"] has another queue for it.
+            task = self._restored(job)
         result = self._result(job, task, [])
         _signals.task_enqueued.send(type(self), task_result=result)
         return result

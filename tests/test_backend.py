@@ -1,6 +1,8 @@
 """Django's own task API on jobs. Its own tests run against it, too: `make conformance`."""
 
 import logging
+import sys
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,7 +15,8 @@ from django.utils import timezone
 
 from jobs import Job, compat, enqueue
 from jobs.backend import JobsBackend
-from jobs.testing import run_jobs
+from jobs.tasks import registry
+from jobs.testing import make_job, run_jobs
 from tests import django_tasks as tasks
 from tests import tasks as own_tasks
 from tests.workers import WorkerProcess
@@ -327,3 +330,43 @@ def test_a_real_worker_runs_them(start_worker: Callable[..., WorkerProcess]) -> 
         result.refresh()
     assert [result.status for result in results] == ["SUCCESSFUL", "SUCCESSFUL", "FAILED"]
     assert [result.attempts for result in results] == [1, 1, 1]
+
+
+def test_a_declared_task_may_be_a_job_though_its_package_is_no_app(
+    monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    module = types.ModuleType("somebodys_package.tasks")
+    monkeypatch.setitem(sys.modules, "somebodys_package", types.ModuleType("somebodys_package"))
+    monkeypatch.setitem(sys.modules, "somebodys_package.tasks", module)
+    monkeypatch.setattr(registry, "_declared", dict(registry._declared))
+    code = (
+        f"from {compat.part().__name__} import task\n"
+        "@task\n"
+        "def double(n): return 2 * n\n"
+        "def undeclared(): ...\n"
+    )
+    exec(code, module.__dict__)
+
+    result = module.__dict__["double"].enqueue(4)
+    bad = make_job("somebodys_package.tasks.undeclared")
+    run_jobs()
+    result.refresh()
+    bad.refresh()
+
+    assert result.return_value == 8
+    assert (bad.state, bad.errors[0].exception_class_path) == (
+        "failed",
+        "jobs.errors.TaskNotAllowed",
+    )
+
+
+def test_the_settings_route_tasks_whose_code_says_nothing() -> None:
+    patterns = {"tests.django_tasks.*": {"queue_name": "search", "priority": 7, "max_attempts": 3}}
+    with override_settings(JOBS={"TASKS": patterns}):
+        result = tasks.add.enqueue(1, 2)
+        said = tasks.add.using(queue_name="mail", priority=1).enqueue(1, 2)
+
+    routed, own = Job.objects.get(pk=result.id), Job.objects.get(pk=said.id)
+    assert (routed.queue_name, routed.priority, routed.max_attempts) == ("search", 7, 3)
+    assert (result.task.queue_name, result.task.priority) == ("search", 7)
+    assert (own.queue_name, own.priority, own.max_attempts) == ("mail", 1, 3)

@@ -418,7 +418,8 @@ def _of_django(value: Any) -> Task[..., Any]:
             "takes_context": value.takes_context,
         },
     )
-    given = frozenset(
-        {"priority", "queue_name", "run_after"} | {k for k, v in own.items() if v is not None}
-    )
+    # What is as it is where nobody says anything may be said by JOBS["TASKS"].
+    plain = {"priority": 0, "queue_name": "default", "run_after": None}
+    said = {name for name, default in plain.items() if getattr(value, name) != default}
+    given = frozenset(said | {name for name, option in own.items() if option is not None})
     return replace(made, run_after=value.run_after, given=given, django=value)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _by_name: dict[str, Task[..., Any]] = {}
 _by_function: dict[Any, Task[..., Any]] = {}
+# Of Django's own task API: functions by their path that somebody's decorator has made tasks.
+_declared: dict[str, Any] = {}
 
 
 def register(task: Task[..., Any]) -> Task[..., Any]:
@@ -43,6 +45,12 @@ def register(task: Task[..., Any]) -> Task[..., Any]:
     for name in (task.name, *task.aliases):
         _by_name[name] = task
     return task
+
+
+def declare(func: Any) -> None:
+    """Somebody's code has made a task of this function by Django's own decorator: it may be a job,
+    also where its package is no app (Wagtail's search index has its tasks in one)."""
+    _declared[f"{func.__module__}.{func.__qualname__}"] = func
 
 
 def registered() -> Mapping[str, Task[..., Any]]:
@@ -114,6 +122,8 @@ def check_allowed(task: Task[..., Any]) -> None:
     path, module = task.module_path, task.func.__module__
     if path in conf.settings().allowed_functions or _is_own(module):
         return
+    if _declared.get(path) is task.func:
+        return
     raise TaskNotAllowed(
         f"{path} may not be a job: {module} is not part of an installed app or of this site. "
         f"Add its app to INSTALLED_APPS, or '{path}' to JOBS['ALLOWED_FUNCTIONS']."
@@ -158,6 +168,10 @@ def _split(path: str) -> tuple[str, list[str]]:
     """The longest part of a path that is a module, imported, and the names behind it."""
     listed = path in conf.settings().allowed_functions
     words = path.split(".")
+    if path in _declared:
+        # Its module is there already.
+        cut = _declared[path].__module__.count(".") + 1
+        return ".".join(words[:cut]), words[cut:]
     for cut in range(len(words) - 1, 0, -1):
         module_name = ".".join(words[:cut])
         if not (listed or _is_own(module_name)):

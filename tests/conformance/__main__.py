@@ -2,8 +2,8 @@
 
     python -m tests.conformance [--installed]
 
-They are read from the source distribution of that Django; before 6.0, from that of 6.0, with
-the backport's names in them. Django's other versions are installed beside the one that is here, into
+They are read from the source distribution of that Django; before 6.0, from that of 6.0, with the
+backport's names in them. Django's other versions are installed beside the one that is here, into
 a folder. Prints passed / applicable, and those that cannot apply, each with the reason. Ends with
 exit code 1 when one has failed.
 """
