@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats conformance wagtail zones clean
+.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats conformance wagtail zones messages clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -59,6 +59,14 @@ wagtail: $(READY) ## Wagtail's search index, updated through jobs
 
 zones: $(READY) ## Cron lines in every time zone around every clock change, beside an oracle
 	@$(BIN)/python -m tests.oracle
+
+messages: $(READY) ## The translations: gather what is new, compile (needs gettext)
+	@cd jobs && ../$(BIN)/django-admin makemessages -v 0 -l de -l es -l fr -l zh_Hans \
+		--no-location --no-wrap --no-obsolete
+	@sed -i '/^"POT-Creation-Date/d; /^"Report-Msgid-Bugs-To/d' jobs/locale/*/LC_MESSAGES/django.po
+	@cd jobs && ../$(BIN)/django-admin compilemessages -v 0
+	@for file in jobs/locale/*/LC_MESSAGES/django.po; do \
+		printf '%s: ' $$file; msgfmt --statistics -o /dev/null $$file; done
 
 clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \

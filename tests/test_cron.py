@@ -444,7 +444,11 @@ def test_a_sun_that_there_is_not_is_refused() -> None:
         (cron("* * * * * */10"), "Every 10 seconds", "Alle 10 Sekunden"),
         (every(hours=1, minutes=30), "Every 1 hour, 30 minutes", "1 Stunde, 30 Minuten"),
         (every(seconds=1), "Every 1 second", ""),
-        (solar("sunrise", latitude=52.5, longitude=13.4), "At each sunrise at 52.5, 13.4", ""),
+        (
+            solar("sunrise", latitude=52.5, longitude=13.4),
+            "At each sunrise (52.5, 13.4)",
+            "Bei jedem Sonnenaufgang",
+        ),
         (at(moment("2026-05-01T08:00")), "Once: May 1, 2026, 8 a.m.", "1. Mai 2026 08:00"),
     ],
 )

@@ -111,8 +111,12 @@ def parameters(limit: int) -> dict[str, dict[str, Any]]:
             **{name: [0.0] * limit for name in ("delays", "started", "finished")},
             **{name: [""] * limit for name in ("exceptions", "messages", "tracebacks")},
             "failed": [0] * limit,
+            "results": [None] * limit,
+            "followers": "[]",
             "notify": True,
         },
+        "finished": {"after": START.id, "before": ids.uuid7(), "limit": limit},
+        "prune": {"ids": many},
         "progress": {
             "ids": many,
             "claims": many,
@@ -174,6 +178,8 @@ ON_INDEXES = {
     "settle": {KEY, PLACE},
     "progress": {KEY, PLACE},
     "rescue": {KEY, PLACE},
+    "finished": {KEY},
+    "prune": {KEY},
 }
 
 

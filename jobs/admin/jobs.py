@@ -14,13 +14,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from jobs import lifecycle
 from jobs.errors import InvalidTransition
 from jobs.models import Attempt, Job
+from jobs.models.states import REASONS
 
 from .base import ShowingAdmin, moment
 from .filters import QueueFilter, StateFilter, TaskFilter
@@ -97,6 +98,10 @@ class JobAdmin(ShowingAdmin):
 
     # What is shown.
 
+    @admin.display(description=_("reason"))
+    def shown_reason(self, job: Job[Any]) -> str:
+        return str(REASONS.get(job.reason or "", job.reason or "–"))
+
     shown_finished_at = moment("finished_at", _("finished at"))
     shown_enqueued_at = moment("enqueued_at", _("enqueued at"))
     shown_run_at = moment("run_at", _("run at"))
@@ -105,7 +110,7 @@ class JobAdmin(ShowingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         general = (
-            "id", "task", "shown_state", "reason", "shown_progress", "queue_name", "priority",
+            "id", "task", "shown_state", "shown_reason", "shown_progress", "queue_name", "priority",
             "worker",
         )  # fmt: skip
         times = (
@@ -226,7 +231,8 @@ class JobAdmin(ShowingAdmin):
             self.log_change(request, job, [{"changed": {"name": done, "object": str(job)}}])
         if count:
             told = ngettext("%(count)d job: %(done)s.", "%(count)d jobs: %(done)s.", count)
-            self.message_user(request, told % {"count": count, "done": done}, messages.SUCCESS)
+            words = {"count": count, "done": gettext(done)}
+            self.message_user(request, told % words, messages.SUCCESS)
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -286,15 +292,17 @@ def may_view_payload(request: HttpRequest) -> bool:
 def _retry(request: HttpRequest, job: Job[Any]) -> str:
     try:
         lifecycle.retry(job)
-    except InvalidTransition as refusal:
-        return str(refusal)
+    except InvalidTransition:
+        told = gettext("%(job)s is %(state)s; only what failed or was cancelled can be retried.")
+        return told % {"job": job, "state": job.get_state_display()}
     return ""
 
 
 def _cancel(request: HttpRequest, job: Job[Any]) -> str:
     if lifecycle.cancel(job, by=request.user.get_username()):
         return ""
-    return f"{job} has already ended: {job.get_state_display()}"
+    told = gettext("%(job)s has already ended: %(state)s.")
+    return told % {"job": job, "state": job.get_state_display()}
 
 
 def pretty(value: Any) -> SafeString:

@@ -93,7 +93,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     event = forms.ChoiceField(
         label=_("Event"),
         required=False,
-        choices=[("", "–"), *((name, name.replace("_", " ")) for name in cron.EVENTS)],
+        choices=[("", "–"), *cron.EVENTS_IN_WORDS.items()],
     )
 
     class Meta:
@@ -213,10 +213,10 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _refuse_the_past(self, plan: cron.Plan) -> None:
         if plan.ends_at and "ends_at" in self.changed_data and plan.ends_at <= now():
-            raise InvalidSchedule(gettext("ends_at is %s; it lies in the past") % plan.ends_at)
+            self.add_error("ends_at", gettext("The moment lies in the past."))
         is_new = not self.instance.pk or {"kind", "anchor"} & set(self.changed_data)
         if is_new and isinstance(plan.rule, cron.At) and plan.rule.moment <= now():
-            raise InvalidSchedule(gettext("The moment lies in the past."))
+            self.add_error("anchor", gettext("The moment lies in the past."))
 
     def _culprit(self, given: Mapping[str, Any], told: str) -> str | None:
         """The field that a message is about: one that it names, or its kind's first."""

@@ -9,13 +9,14 @@ from .lines import Cron
 from .plan import OPTIONS, Plan, as_plan, at, cron, every, is_text, solar
 from .rules import EPOCH, FIRST_MOMENT, LAST_MOMENT, LONGEST, At, Every, Rule
 from .sun import EVENTS, Solar
-from .words import in_words
+from .words import EVENTS_IN_WORDS, in_words
 from .zones import Zones, zone
 
 __all__ = [
     "CATCH_UP",
     "EPOCH",
     "EVENTS",
+    "EVENTS_IN_WORDS",
     "FIRST_MOMENT",
     "LAST_MOMENT",
     "LATE",

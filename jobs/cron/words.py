@@ -13,6 +13,7 @@ from django.utils.formats import date_format
 from django.utils.timesince import TIME_STRINGS
 from django.utils.timezone import localtime
 from django.utils.translation import get_language, gettext, ngettext, to_locale
+from django.utils.translation import gettext_lazy as _
 
 from .lines import NICKNAMES, Cron
 from .rules import At, Every, Rule
@@ -24,6 +25,17 @@ _WORDLESS = (
     LookupError,
     ValueError,
 )
+EVENTS_IN_WORDS = {
+    "dawn_astronomical": _("At each astronomical dawn"),
+    "dawn_nautical": _("At each nautical dawn"),
+    "dawn_civil": _("At each civil dawn"),
+    "sunrise": _("At each sunrise"),
+    "solar_noon": _("At each solar noon"),
+    "sunset": _("At each sunset"),
+    "dusk_civil": _("At each civil dusk"),
+    "dusk_nautical": _("At each nautical dusk"),
+    "dusk_astronomical": _("At each astronomical dusk"),
+}
 # Where these stand in a line.
 _DAY, _WEEKDAY = 2, 4
 
@@ -38,11 +50,8 @@ def in_words(rule: Rule) -> str:
     if isinstance(rule, At):
         moment = date_format(localtime(rule.moment), "DATETIME_FORMAT")
         return gettext("Once: %(moment)s") % {"moment": moment}
-    # "dusk_civil" is a civil dusk; "solar_noon" reads as it is.
-    name, _, kind = rule.event.partition("_")
-    event = gettext(f"{kind} {name}" if name in ("dawn", "dusk") else rule.event.replace("_", " "))
-    place = {"event": event, "latitude": rule.latitude, "longitude": rule.longitude}
-    return gettext("At each %(event)s at %(latitude)s, %(longitude)s") % place
+    place = {"latitude": rule.latitude, "longitude": rule.longitude}
+    return f"{EVENTS_IN_WORDS[rule.event]} (%(latitude)s, %(longitude)s)" % place
 
 
 def _cron(rule: Cron) -> str:
@@ -54,7 +63,7 @@ def _cron(rule: Cron) -> str:
         if rule.days == "either" or {fields[_DAY], fields[_WEEKDAY]} & {"*", "?"}:
             return _describe(fields)
         # "Every minute, only on Friday": of that, what comes behind the comma.
-        _, _, weekday = _describe(["*", "*", "*", "*", fields[_WEEKDAY]]).partition(", ")
+        weekday = _describe(["*", "*", "*", "*", fields[_WEEKDAY]]).partition(", ")[2]
         fields[_WEEKDAY] = "*"
         parts = {"line": _describe(fields), "weekday": weekday}
         return gettext("%(line)s, and %(weekday)s") % parts

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from jobs.outcomes import CANCELLED, EXPIRED, LOST, TIMEOUT
+
 
 class State(models.TextChoices):
     """waiting → queued → running → succeeded | failed | cancelled; a retry is queued again."""
@@ -27,6 +29,15 @@ class State(models.TextChoices):
 
 
 FINAL = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+
+# Why a job ended without a result, or an attempt went wrong: codes, in words only where shown.
+REASONS = {
+    TIMEOUT: _("its time limit"),
+    EXPIRED: _("not started in time"),
+    LOST: _("its process died"),
+    CANCELLED: _("cancelled"),
+}
 
 
 class AttemptOutcome(models.TextChoices):
