@@ -74,3 +74,23 @@ if may_say_more():
     once_at_most = task(max_losses=0)(once_at_most)
     breaks_a_constraint = task(atomic=True)(breaks_a_constraint)
     flaky = task(takes_context=True, max_attempts=3, backoff=timedelta(0))(flaky)
+
+
+@task
+def writes_its_name(path: str, name: str, seconds: float = 0) -> str:
+    import time
+
+    with open(path, "a") as file:  # noqa: PTH123  (appending)
+        file.write(f"{name}\n")
+    time.sleep(seconds)
+    return name
+
+
+@task
+def exits() -> None:
+    raise SystemExit(3)
+
+
+@task
+def is_interrupted() -> None:
+    raise KeyboardInterrupt
