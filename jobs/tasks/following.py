@@ -30,6 +30,8 @@ WHEN = {
     "on_finish": ("succeeded", "failed", "cancelled"),
 }
 
+# Rows may name anything.
+_MOST_KNOWN = 4_096
 _known: dict[str, tuple[Any, Sequence[Follower]]] = {}
 
 
@@ -47,6 +49,8 @@ def followers(name: str) -> Sequence[Follower]:
             # Importing its module may raise anything.
             logger.error("nothing follows jobs of %s: %s", name, error)
             found = ()
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
         _known[name] = (settings, found)
     return found
 

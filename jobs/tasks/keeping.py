@@ -13,6 +13,8 @@ from . import registry
 
 # What tasks of Django's own API have said, which are in no registry.
 _noted: set[timedelta] = set()
+# Rows may name anything.
+_MOST_KNOWN = 4_096
 _known: dict[str, tuple[conf.Settings, timedelta | None]] = {}
 
 
@@ -27,6 +29,8 @@ def retention_of(name: str) -> timedelta | None:
             # Nobody here knows it: older code, perhaps.
             own = None
         found = settings.retention if own is None else own
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
         _known[name] = (settings, found)
     return found
 
