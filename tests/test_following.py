@@ -256,6 +256,16 @@ def test_checks_name_callbacks_that_do_not_fit() -> None:
     assert told("tests.test_following.note_end") == []
 
 
+@task
+def wants_a_number(order_id: int) -> None: ...
+
+
+def test_a_callback_that_expects_something_else_than_an_id_is_told() -> None:
+    wrong = replace(watched, on_success=wants_a_number)
+    with pytest.raises(InvalidTask, match="a UUID, and its argument is annotated int"):
+        callbacks(wrong)
+
+
 def test_callbacks_that_go_round_are_told_by_the_check() -> None:
     both = {
         "tests.test_following.note_end": {"on_finish": "tests.test_following.note_success"},

@@ -183,6 +183,22 @@ def test_what_may_be_no_job_fails_and_progress_is_kept() -> None:
     assert ends[told.pk].progress is not None
 
 
+@pytest.mark.django_db
+def test_one_job_may_be_run_and_no_other() -> None:
+    before, one, behind = enqueue(tasks.add, 1), enqueue(tasks.flaky, 2), enqueue(tasks.add, 3)
+    later = tasks.noop.using(run_after=timedelta(hours=1)).enqueue()
+
+    assert [job.pk for job in run_jobs(one)] == [one.pk]
+    assert run_jobs(one, later) == []
+    states: dict[Any, Any] = {job.pk: (job.state, job.attempt) for job in Job.objects.all()}
+    assert states == {
+        before.pk: ("queued", 0),
+        one.pk: ("succeeded", 2),
+        behind.pk: ("queued", 0),
+        later.pk: ("queued", 0),
+    }
+
+
 # Limits, and errors that are raised.
 
 
@@ -373,6 +389,18 @@ def test_an_assertion_that_could_never_hold_says_so() -> None:
         assert_enqueued(tasks.add, args=(1,), kwargs={"c": 2})
     with pytest.raises(TypeError, match="pass the task itself"):
         assert_enqueued("tests.tasks.add")
+
+
+@pytest.mark.django_db
+def test_a_job_that_was_retried_is_listed_by_its_failures() -> None:
+    enqueue(fails_for_a_while)
+    run_jobs()
+
+    with pytest.raises(AssertionError, match=r"queue_name='default', 1 failures, queued"):
+        assert_enqueued(fails_for_a_while, run_after=timedelta(0))
+    enqueue(tasks.echo, date(2026, 1, 2))
+    with pytest.raises(AssertionError, match=r"echo\(datetime.date\(2026, 1, 2\)\)"):
+        assert_not_enqueued(tasks.echo)
 
 
 # Another time.

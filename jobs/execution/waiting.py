@@ -11,6 +11,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
 
 from jobs import conf, lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobFailed, WaitRefused
@@ -89,6 +90,15 @@ def _refuse_the_endless(job: Job[Any]) -> None:
         )
 
 
+def _why(job: Job[Any]) -> str:
+    if job.state == State.RUNNING:
+        return f"it runs since {job.last_attempted_at}, on {job.worker}"
+    if job.state == State.QUEUED and job.run_at > timezone.now():
+        again = f" again, after {job.failures} failures," if job.failures else ""
+        return f"it is to run{again} at {job.run_at}"
+    return f"is a worker running that serves the queue {job.queue_name!r}?"
+
+
 def _alias(job: Job[Any]) -> str:
     return job._state.db or conf.settings().database
 
@@ -100,10 +110,7 @@ def _pauses(job: Job[Any], timeout: float | timedelta | None) -> Iterator[float]
     while True:
         left = pause if deadline is None else deadline - time.monotonic()
         if is_last:
-            raise TimeoutError(
-                f"{job} is still {job.get_state_display()} after {seconds:g} s; is a worker "
-                f"running that serves the queue {job.queue_name!r}?"
-            )
+            raise TimeoutError(f"{job} is still {job.state} after {seconds:g} s; {_why(job)}")
         is_last = left <= 0
         yield max(0.0, min(pause, left))
         pause = min(pause * 2, _LONGEST_PAUSE)

@@ -30,6 +30,8 @@ WHEN = {
     "on_finish": ("succeeded", "failed", "cancelled"),
 }
 
+# What those who come from elsewhere expect as its argument.
+_NO_IDS = (int, str, dict, list)
 # Rows may name anything.
 _MOST_KNOWN = 4_096
 _known: dict[str, tuple[Any, Sequence[Follower]]] = {}
@@ -70,12 +72,24 @@ def callbacks(task: Task[..., Any]) -> dict[str, Task[..., Any]]:
             callback.check_call((UUID(int=0),), {}, what)
         except (JobsError, ImportError) as error:
             raise InvalidTask(f"{what}: {error}") from error
+        if (wrong := _annotated_as(callback)) is not None:
+            raise InvalidTask(
+                f"{what}: {callback.name} is called with the id of the job that has ended, a UUID, "
+                f"and its argument is annotated {wrong.__name__}"
+            )
         if isinstance(callback.run_after, datetime):
             raise InvalidTask(f"{what}: its run_after must be a timedelta, from the job's end on")
         # What JOBS["TASKS"] says of all tasks it says of this one, too: once is enough.
         if callback.name != task.name:
             found[option] = callback
     return found
+
+
+def _annotated_as(callback: Task[..., Any]) -> type | None:
+    """A type that the id is certainly none of, if its argument is said to be one."""
+    [first, *_] = callback.signature.parameters.values()
+    named = getattr(first.annotation, "__name__", first.annotation)
+    return next((kind for kind in _NO_IDS if kind.__name__ == named), None)
 
 
 def _followers(name: str) -> list[Follower]:

@@ -33,7 +33,7 @@ def assert_enqueued(
 
     Calls are compared as the function would see them: `f(1, b=2)` is `f(1, 2)`, and a value may
     be `unittest.mock.ANY`. InvalidCall for what could be no call of it. `run_after` is from
-    enqueue on, or a moment, each give or take a second.
+    enqueue on, or a moment, each give or take a second; after a failure it is not known any more.
     """
     wanted = None if task is None else _task(task)
     args = None if args is None else tuple(args)
@@ -86,6 +86,9 @@ def _is_of(job: Job[Any], task: Task[..., Any]) -> bool:
 
 
 def _is_due(job: Job[Any], run_after: timedelta | datetime) -> bool:
+    if job.failures:
+        # The row says when it runs next, and no more when it was first to run.
+        return False
     due = job.enqueued_at + run_after if isinstance(run_after, timedelta) else run_after
     off: timedelta = job.run_at - due
     return abs(off) < _TOLERANCE
@@ -122,11 +125,18 @@ def _listed() -> str:
 
 
 def _line(job: Job[Any]) -> str:
-    args = [repr(value) for value in job.args]
-    args += [f"{name}={value!r}" for name, value in job.kwargs.items()]
+    try:
+        call = codec.decode(job.arguments, load)
+    except Exception:
+        # What it names is gone by now.
+        call = job.arguments
+    args = [repr(value) for value in call["args"]]
+    args += [f"{name}={value!r}" for name, value in call["kwargs"].items()]
     told = [f"queue_name={job.queue_name!r}"]
     if job.priority:
         told.append(f"priority={job.priority}")
-    if job.run_at > job.enqueued_at:
+    if job.failures:
+        told.append(f"{job.failures} failures")
+    elif job.run_at > job.enqueued_at:
         told.append(f"run_after={job.run_at - job.enqueued_at}")
     return f"{job.task}({', '.join(args)})  {', '.join([*told, job.state])}"

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from django.db import connections
 from jobs import beat, conf, ids, lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobTimeout
 from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
-from jobs.lifecycle import START, Claimed, Ended, Told
+from jobs.lifecycle import START, Claimed, Ended, Lane, Place, Told
 from jobs.models import Job
 from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, Problem
 from jobs.signals import job_enqueued, jobs_enqueued
@@ -35,17 +35,18 @@ _BROKEN = psycopg.pq.TransactionStatus.INERROR
 _watch = Watch()
 
 
-def run_jobs(*, at_most: int = 1000, raising: bool = False) -> list[Job[Any]]:
-    """Run what is due, and what that enqueues, in order, until nothing is; the jobs that ran.
+def run_jobs(*jobs: Job[Any], at_most: int = 1000, raising: bool = False) -> list[Job[Any]]:
+    """Run what is due, and what that enqueues, in order, until nothing is; the jobs that ran, as
+    their rows are then. Given jobs: these, and no others.
 
-    A job that is retried at once runs again. `raising`: JobFailed for the first that fails, with
-    its traceback. KeyboardInterrupt is the tester's, and is raised.
+    A job that is retried at once runs again. `raising`: JobFailed for the first that has failed
+    for good, with its traceback. KeyboardInterrupt is the tester's, and is raised.
     """
     alias = conf.settings().database
     ran: list[str] = []
     with _worker(alias) as (connection, worker_id):
         while len(ran) < at_most:
-            job = _claim(connection, worker_id)
+            job = _claim_any(connection, worker_id, jobs)
             if job is None:
                 break
             ran.append(job.id)
@@ -119,22 +120,34 @@ def _worker(alias: str) -> Iterator[tuple[Any, UUID]]:
         presence.leave(connection, worker_id)
 
 
-def _claim(connection: Any, worker_id: UUID) -> Claimed | None:
-    lanes = list(lifecycle.look(connection).first)
-    # The best lane first; a claim orders what it takes.
-    for lane in sorted(lanes, key=lambda lane: -lane.priority):
-        found = lifecycle.claim(
-            connection,
-            {lane: START},
-            1,
-            claim_id=ids.uuid7(),
-            worker=_NAME,
-            worker_id=worker_id,
-            runner=ids.uuid7(),
-        ).read()
-        if found.jobs:
-            return found.jobs[0]
-    return None
+def _claim_any(connection: Any, worker_id: UUID, only: Sequence[Job[Any]]) -> Claimed | None:
+    marks: Iterable[tuple[Lane, Place]]
+    if only:
+        # From its own place on, each is the first.
+        rows = Job.objects.using(conf.settings().database).ready()
+        marks = [
+            (Lane(row.queue_name, row.priority), Place(row.run_at.timestamp(), str(row.pk)))
+            for row in rows.filter(pk__in=[job.pk for job in only]).order_by("-priority", "run_at")
+        ]
+    else:
+        # The best lane first; a claim orders what it takes.
+        lanes = sorted(lifecycle.look(connection).first, key=lambda lane: -lane.priority)
+        marks = [(lane, START) for lane in lanes]
+    found = (_claim(connection, worker_id, lane, place) for lane, place in marks)
+    return next((job for job in found if job is not None), None)
+
+
+def _claim(connection: Any, worker_id: UUID, lane: Lane, place: Place) -> Claimed | None:
+    found = lifecycle.claim(
+        connection,
+        {lane: place},
+        1,
+        claim_id=ids.uuid7(),
+        worker=_NAME,
+        worker_id=worker_id,
+        runner=ids.uuid7(),
+    ).read()
+    return found.jobs[0] if found.jobs else None
 
 
 def _run(connection: Any, job: Claimed) -> Outcome:
