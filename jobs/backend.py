@@ -24,7 +24,7 @@ from .execution.told import error_of
 from .models import Job, State
 from .outcomes import EXPIRED, LOST
 from .retry import Backoff
-from .tasks import Task, as_task, call, keeping, registry, resolve
+from .tasks import Task, as_task, call, registry, resolve
 from .tasks.definition import Callback
 from .tasks.options import USING, check_options
 
@@ -70,9 +70,7 @@ class JobsTask(_Task):  # type: ignore[misc]
     def __post_init__(self) -> None:
         # No super(): a dataclass with slots is another class than the one that is written here.
         _Task.__post_init__(self)
-        registry.declare(self.func)
-        if isinstance(self.retention, timedelta):
-            keeping.note(self.retention)
+        registry.declare(self)
 
     def using(self, **options: Any) -> Any:
         """A copy with other options: Django's own, and those that a row keeps; what is None stays.
@@ -98,7 +96,7 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         # What is no option is for `check` to tell, not for the import of each task.
         given = {str(name).lower(): value for name, value in self.options.items()}
         self.job_options: dict[str, Any] = {name: given[name] for name in _OPTIONS if name in given}
-        # Empty: where JOBS says.
+        # Where its jobs are kept; empty: where JOBS says.
         self.database: str = self.options.get(_DATABASE) or ""
 
     def validate_task(self, task: Any) -> None:
@@ -136,7 +134,8 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
         if (job.queue_name, job.priority) != (task.queue_name, task.priority):
             # JOBS["TASKS"] has another queue for it.
             task = self._restored(job)
-        result = self._result(job, task, [])
+        # Tests may have let it run by now.
+        result = self._result(job, task, list(job.history_of_attempts) if job.attempt else [])
         _signals.task_enqueued.send(type(self), task_result=result)
         return result
 

@@ -25,7 +25,7 @@ def uuid7() -> UUID:
 
 def first_of(ago: timedelta) -> UUID:
     """Before every id that was made since so long ago, by this machine's clock."""
-    milliseconds = int(time.time() * 1000 - ago.total_seconds() * 1000)
+    milliseconds = max(0, int(time.time() * 1000 - ago.total_seconds() * 1000))
     return UUID(int=milliseconds << 80)
 
 

@@ -40,5 +40,10 @@ def tell(signal: Signal, sender: Any, **named: Any) -> None:
         signal.send_robust(sender=sender, **named)
     except (JobTimeout, JobCancelled):
         raise
+    except KeyboardInterrupt:
+        # Ctrl-C, where a test runs the job where it stands.
+        if getattr(named.get("context"), "is_inline", False):
+            raise
+        logger.exception("a receiver of a signal raised")
     except BaseException:
         logger.exception("a receiver of a signal raised")

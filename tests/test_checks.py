@@ -13,8 +13,8 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from jobs import Job
-from jobs.checks import check_database, check_deployment, check_settings
-from jobs.tasks import keeping, registry
+from jobs.checks import check_database, check_deployment, check_settings, deployment
+from jobs.tasks import registry
 from tests import tasks
 from tests.workers import ROOT
 
@@ -59,7 +59,8 @@ def test_a_mistake_is_named_with_its_cure(jobs: dict[str, Any], id_: str, words:
 
     messages = told(**jobs)
 
-    assert {message.id for message in messages} == {id_}
+    # A callback that is refused as a task is refused as a callback, too.
+    assert {message.id for message in messages} - {"jobs.E010"} == {id_}
     assert re.search(words, " ".join(f"{message.msg} {message.hint}" for message in messages))
 
 
@@ -190,7 +191,7 @@ def test_the_deployment_is_checked_when_asked_for() -> None:
     with (
         override_settings(JOBS={"RETENTION": None}, TASKS=backends),
         mock.patch.dict(registry._by_name, clear=True),
-        mock.patch.object(keeping, "_noted", set()),
+        mock.patch.dict(registry._declared, clear=True),
     ):
         found = {message.id for message in check_deployment(None)}
     assert found == {"jobs.W006", "jobs.W007", "jobs.W009"}
@@ -218,3 +219,21 @@ def test_the_page_of_checks_has_each_id_and_no_other() -> None:
     in_docs = re.findall(r"^\| `(jobs\.[EW]\d{3})`", (ROOT / "docs/checks.md").read_text(), re.M)
 
     assert sorted(in_code) == sorted(in_docs)
+
+
+def test_patterns_of_other_packages_and_of_plain_functions_warn_of_nothing() -> None:
+    assert told(TASKS={"wagtail.*": {"queue_name": "search"}, "tests.tasks.plain": {}}) == []
+    found = told(TASKS={"tests.django_taks.*": {"priority": 1}})
+    assert [one.id for one in found] in ([], ["jobs.W002"])
+
+
+def test_bad_options_are_told_whatever_their_pattern_is_about() -> None:
+    [message] = told(TASKS={"wagtail.*": {"retention": 30}})
+
+    assert (message.id, "retention is 30" in message.msg) == ("jobs.E006", True)
+
+
+def test_a_site_that_never_looked_at_djangos_tasks_is_warned_of_nothing() -> None:
+    untouched = mock.Mock(is_overridden=lambda name: False)
+    with mock.patch.object(deployment, "django_settings", untouched):
+        assert "jobs.W009" not in {one.id for one in check_deployment(None)}

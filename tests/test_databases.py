@@ -72,8 +72,8 @@ def test_every_tool_and_verb_keeps_to_the_database_that_jobs_names(elsewhere: No
         assert make_job(state="failed").errors
         assert tasks.add.get_result(job.pk).return_value == 2
 
-    assert not Job.objects.exists()
-    assert Job.objects.using("second").count() == 5
+    assert not Job.objects.using("default").exists()
+    assert Job.objects.count() == 5
 
 
 @both
@@ -217,3 +217,29 @@ def test_enqueue_on_commit_runs_with_the_hooks_that_a_test_captures(
     with django_capture_on_commit_callbacks(execute=True):
         enqueue_on_commit(task(tasks.plain).using(priority=4), "a")
     assert_enqueued(tasks.plain, args=["a"], priority=4)
+
+
+@both
+@override_settings(TASKS=TWO)
+def test_enqueue_of_a_task_keeps_to_its_backends_database() -> None:
+    from tests import django_tasks
+
+    there = django_tasks.add.using(backend="reports")
+    with no_query_of("default"):
+        enqueue(there, 1)
+        enqueue_many(there, [(2,)])
+        assert_enqueued(there, times=2)
+
+    assert Job.objects.using("second").count() == 2
+
+
+@both
+def test_an_atomic_task_is_refused_by_a_worker_of_another_database() -> None:
+    with conf.serving("second"):
+        job = enqueue(tasks.atomic_nap, 0, "ada")
+        run_jobs()
+        job.refresh()
+
+    assert job.state == "failed"
+    assert "jobs.E008" in job.errors[0].message
+    assert not User.objects.exists()

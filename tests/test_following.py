@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import psycopg
 import pytest
+from django.db import connection as django_connection
 from django.db import transaction
 from django.db.models.functions import Now
 from django.test import override_settings
@@ -23,8 +25,9 @@ from jobs.checks import check_settings
 from jobs.errors import InvalidTask
 from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import Failed, Problem, Succeeded
-from jobs.tasks import callbacks
-from jobs.testing import run_jobs
+from jobs.tasks import registry
+from jobs.tasks.following import callback
+from jobs.testing import make_job, run_jobs
 from tests import tasks
 from tests.eventually import eventually
 from tests.workers import WorkerProcess
@@ -263,15 +266,19 @@ def wants_a_number(order_id: int) -> None: ...
 def test_a_callback_that_expects_something_else_than_an_id_is_told() -> None:
     wrong = replace(watched, on_success=wants_a_number)
     with pytest.raises(InvalidTask, match="a UUID, and its argument is annotated int"):
-        callbacks(wrong)
+        callback(wrong, "on_success")
 
 
 def test_callbacks_that_go_round_are_told_by_the_check() -> None:
-    both = {
-        "tests.test_following.note_end": {"on_finish": "tests.test_following.note_success"},
-        "tests.test_following.note_success": {"on_finish": "tests.test_following.note_end"},
+    ring = {
+        note_end.name: replace(note_end, on_finish=note_success.name),
+        note_success.name: replace(note_success, on_finish=note_end.name),
     }
-    with override_settings(JOBS={"TASKS": both}):
+    by_function = {one.func: one for one in ring.values()}
+    with (
+        mock.patch.dict(registry._by_name, ring),
+        mock.patch.dict(registry._by_function, by_function),
+    ):
         told = [one for one in check_settings(None) if one.id == "jobs.E010"]
 
     assert any("go round" in one.msg for one in told)
@@ -282,4 +289,113 @@ def test_a_callback_says_what_it_must_be() -> None:
         task(on_success=5)(tasks.plain)  # type: ignore[call-overload]
     at_a_moment = replace(watched, on_success=note_end.using(run_after=timezone.now()))
     with pytest.raises(InvalidTask, match="run_after must be a timedelta"):
-        callbacks(at_a_moment)
+        callback(at_a_moment, "on_success")
+
+
+# What goes wrong on the way.
+
+
+def refuses_alarms() -> None:
+    with django_connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_job ADD CONSTRAINT calm CHECK (queue_name <> 'alarms')")
+
+
+@pytest.fixture
+def calm(transactional_db: None) -> Iterator[None]:
+    """A rule of the site's that PostgreSQL keeps: no job may be an alarm."""
+    refuses_alarms()
+    yield
+    with django_connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_job DROP CONSTRAINT calm")
+
+
+def test_a_job_ends_though_what_follows_is_refused(
+    calm: None, start_worker: Callable[..., WorkerProcess], caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = enqueue(watched, "boom")
+    good = [enqueue(tasks.noop) for _ in range(3)]
+    worker = start_worker("--processes", "1", "--burst")
+    assert worker.wait() == 0
+    failed.refresh()
+
+    assert (failed.state, failed.errors[0].message) == ("failed", "boom")
+    assert names(failed) == []
+    assert f"nothing follows job {failed.pk}" in worker.output
+    for job in good:
+        job.refresh()
+        assert job.state == "succeeded"
+
+
+def test_a_poison_job_fails_though_what_follows_is_refused(
+    calm: None, connection: psycopg.Connection[Any], claim: Callable[..., list[Claimed]]
+) -> None:
+    job = watched.using(max_losses=0).enqueue()
+    [claimed] = claim()
+    lifecycle.give_back(connection, claimed.claim, note="", charged=True)
+    job.refresh()
+
+    assert job.state == "failed"
+    assert names(job) == []
+
+
+@pytest.mark.django_db
+def test_short_delays_and_ends_are_kept_exactly() -> None:
+    soon = note_end.using(run_after=timedelta(microseconds=50), expires_after=timedelta(days=9))
+    with mock.patch.dict(registry._by_function), mock.patch.dict(registry._by_name):
+        object.__setattr__(watched, "on_finish", soon)
+        registry.generation += 1
+        try:
+            job = enqueue(watched)
+            run_jobs(job)
+        finally:
+            object.__setattr__(watched, "on_finish", note_end)
+            registry.generation += 1
+    [end] = [one for one in followers(job) if one.task == note_end.name]
+
+    assert end.run_at - end.enqueued_at == timedelta(microseconds=50)
+    assert end.expires_at == end.run_at + timedelta(days=9)
+
+
+@pytest.mark.django_db
+def test_a_task_that_becomes_known_later_is_followed_from_then_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_by_function", "_by_name"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+    before = make_job("billing.charge")
+    before.cancel()
+    task(name="billing.charge", on_finish=note_end)(becomes_known)
+    after = make_job("billing.charge")
+    after.cancel()
+
+    assert (names(before), names(after)) == ([], ["note_end"])
+
+
+def becomes_known() -> None: ...
+
+
+@pytest.mark.django_db
+def test_one_bad_callback_takes_no_good_one_with_it() -> None:
+    bad = {"tests.tasks.add": {"on_success": "tests.tasks.gone", "on_finish": note_end.name}}
+    with override_settings(JOBS={"TASKS": bad}):
+        job = enqueue(tasks.add, 1)
+        run_jobs(job)
+
+    assert names(job) == ["note_end"]
+
+
+@pytest.mark.django_db
+def test_callbacks_of_all_tasks_do_not_follow_one_another() -> None:
+    everybody = {"*": {"on_success": note_success.name, "on_failure": always_fails.name}}
+    with override_settings(JOBS={"TASKS": everybody}):
+        assert [one.id for one in check_settings(None)] == []
+        enqueue(tasks.noop)
+        enqueue(tasks.boom)
+        assert len(run_jobs()) == 4
+
+
+def test_callbacks_that_could_not_be_enqueued_are_told_by_the_check() -> None:
+    with override_settings(JOBS={"QUEUES": ["default"]}):
+        told = [one.msg for one in check_settings(None) if one.id == "jobs.E010"]
+
+    assert any("no queue 'alarms'" in one for one in told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -189,3 +190,55 @@ def test_the_command_tells_how_many_and_may_delete_none(
 
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == ["1 jobs to be deleted", "1 jobs deleted"]
+
+
+# What the site's own code may do meanwhile.
+
+
+def test_a_module_that_cannot_be_imported_keeps_its_jobs_and_kills_nobody(
+    connection: psycopg.Connection[Any],
+) -> None:
+    ended(31 * DAY, of="tests.broken_module.anything")
+    ended(31 * DAY)
+
+    assert pruned(connection) == 1
+    assert Job.objects.get().task == "tests.broken_module.anything"
+
+
+def test_what_is_kept_for_ever_walks_over_nothing(connection: psycopg.Connection[Any]) -> None:
+    ended(31 * DAY)
+    for long in (timedelta(days=36_500), timedelta.max):
+        walk = pruner.Walk(long)
+        walk.step(connection)
+        assert (walk.pruned, walk.is_over) == (0, True)
+
+
+def test_many_rows_that_are_held_hide_nothing_behind_them(
+    holds_a_job: Callable[[Any], None],
+    connection: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pruner, "_PART", 25)
+    for _ in range(25):
+        holds_a_job(ended(90 * DAY))
+    free = ended(80 * DAY)
+
+    assert pruned(connection) == 1
+    assert not Job.objects.filter(pk=free).exists()
+    assert Job.objects.count() == 25
+
+
+def test_whatever_is_raised_while_pruning_the_pruner_goes_on(
+    connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(31 * DAY)
+    one = pruner.Pruner()
+    for error in (RuntimeError("odd"), None):
+        one._next_at = 0.0
+        if error is not None:
+            monkeypatch.setattr(pruner, "retention_of", mock.Mock(side_effect=error))
+        else:
+            monkeypatch.undo()
+        one.step(connection)
+
+    assert not Job.objects.exists()

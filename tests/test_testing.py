@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
-from jobs import Job, aenqueue, enqueue, enqueue_many, task, testing
+from jobs import Job, aenqueue, enqueue, enqueue_many, signals, task, testing
 from jobs.errors import InvalidCall, JobFailed, JobsError
 from jobs.models import Claim, State, Worker
 from jobs.testing import (
@@ -33,7 +33,7 @@ from jobs.testing import (
     run_jobs,
     travel,
 )
-from tests import tasks
+from tests import django_tasks, tasks
 
 
 @task
@@ -328,7 +328,52 @@ def test_jobs_of_on_commit_hooks_run_when_those_are_executed(
     assert Job.objects.get().return_value == 2
 
 
+@pytest.mark.django_db
+def test_of_two_the_inner_one_says_whether_failures_are_raised() -> None:
+    with immediate():
+        with immediate(raising=True), pytest.raises(JobFailed):
+            enqueue(tasks.boom)
+        assert enqueue(tasks.boom).state == "failed"
+
+
+@pytest.mark.django_db
+def test_a_task_of_djangos_own_api_tells_its_result_at_once() -> None:
+    with immediate():
+        result = django_tasks.boom.enqueue("told")
+
+    assert result.status.name == "FAILED"
+    assert result.errors[0].exception_class is ValueError
+
+
+@pytest.mark.django_db
+def test_ctrl_c_in_a_receiver_is_the_testers_own_too() -> None:
+    def interrupt(**told: Any) -> None:
+        raise KeyboardInterrupt
+
+    signals.job_started.connect(interrupt)
+    enqueue(tasks.noop)
+    try:
+        with pytest.raises(KeyboardInterrupt), transaction.atomic():
+            run_jobs()
+    finally:
+        signals.job_started.disconnect(interrupt)
+
+
 # What was enqueued.
+
+
+@pytest.mark.django_db
+def test_rows_that_fit_no_more_are_passed_over() -> None:
+    make_job(tasks.add, state="failed")
+    gone = User.objects.create(username="gone")
+    enqueue(tasks.echo, gone)
+    gone.delete()
+    job = enqueue(tasks.add, 7)
+
+    assert assert_enqueued(tasks.add, args=(7,)) == [job]
+    assert_not_enqueued(tasks.echo, args=(1,))
+    with pytest.raises(AssertionError, match="'model'"):
+        assert_not_enqueued(tasks.echo)
 
 
 @pytest.mark.django_db

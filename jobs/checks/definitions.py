@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from jobs import conf
 from jobs.beat import declared
 from jobs.cron import Cron
 from jobs.errors import JobsError
-from jobs.tasks import call, callbacks, configured, registered
+from jobs.tasks import Task, as_task, call, configured, registered
+from jobs.tasks.following import WHEN, callback, names_one
+from jobs.tasks.registry import check_configured
+from jobs.tasks.registry import declared as declared_by_django
 
 
 def problems() -> Iterator[CheckMessage]:
+    yield from _patterns()
     yield from _tasks()
     yield from _callbacks()
     yield from _schedules()
@@ -27,8 +35,8 @@ def _tasks() -> Iterator[CheckMessage]:
         try:
             call.checked(task)
         except JobsError as error:
-            # A mistake in JOBS["TASKS"] is the same for each task that it is about.
-            if str(error) not in told:
+            # A mistake in JOBS["TASKS"] is told once, with its pattern.
+            if str(error) not in told and not str(error).startswith("JOBS['TASKS']"):
                 told.add(str(error))
                 yield Error(str(error), id="jobs.E006")
         alias = conf.settings().database
@@ -48,33 +56,45 @@ def _tasks() -> Iterator[CheckMessage]:
                 hint="Raise max_attempts, or drop retry_on and backoff.",
                 id="jobs.W001",
             )
-    for pattern in conf.settings().tasks:
-        if not any(fnmatchcase(name, pattern) for name in registered()):
+
+
+def _patterns() -> Iterator[CheckMessage]:
+    """Options of JOBS["TASKS"], and names that look like a slip of the pen. A pattern about no task
+    that is known here may be about plain functions, or another package's tasks."""
+    known = {*registered(), *declared_by_django()}
+    modules = {name.rpartition(".")[0] for name in known}
+    for pattern, options in conf.settings().tasks.items():
+        try:
+            check_configured(pattern, options)
+        except JobsError as error:
+            yield Error(str(error), id="jobs.E006")
+        if any(fnmatchcase(name, pattern) for name in known):
+            continue
+        literal = pattern.partition("*")[0].rstrip(".")
+        near = get_close_matches(literal, sorted(known | modules), n=1, cutoff=0.85)
+        if near and near[0] != literal and not any(one.startswith(literal) for one in known):
             yield Warning(
                 f"JOBS['TASKS'][{pattern!r}] is about no task that there is.",
-                hint=f"There are: {', '.join(registered())}.",
+                hint=f"Did you mean {near[0]!r}?",
                 id="jobs.W002",
             )
 
 
 def _callbacks() -> Iterator[CheckMessage]:
     follows: dict[str, set[str]] = {}
-    for task in registered().values():
-        try:
-            task = configured(task)
-        except JobsError:
-            # Told by the check of tasks.
-            continue
-        try:
-            found = callbacks(task)
-        except JobsError as error:
-            yield Error(
-                str(error),
-                hint="A callback is a task, or a function, that takes one argument: the job's id.",
-                id="jobs.E010",
-            )
-        else:
-            follows[task.name] = {callback.name for callback in found.values()}
+    for task in _all_tasks():
+        follows[task.name] = set()
+        for option in WHEN:
+            if not names_one(task, option):
+                continue
+            try:
+                follows[task.name].add(callback(task, option).name)
+            except JobsError as error:
+                yield Error(
+                    str(error),
+                    hint="It is a task, or a function, that takes one argument: a job's id.",
+                    id="jobs.E010",
+                )
     for name in follows:
         if name in _reached(follows, name):
             yield Error(
@@ -82,6 +102,13 @@ def _callbacks() -> Iterator[CheckMessage]:
                 hint="Each end of such a job would queue another, for ever.",
                 id="jobs.E010",
             )
+
+
+def _all_tasks() -> Iterator[Task[..., Any]]:
+    """Those that can be configured; the others are told by the check of tasks."""
+    for task in (*registered().values(), *declared_by_django().values()):
+        with contextlib.suppress(JobsError, ImproperlyConfigured):
+            yield configured(as_task(task))
 
 
 def _reached(follows: dict[str, set[str]], name: str) -> set[str]:

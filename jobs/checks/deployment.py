@@ -32,7 +32,9 @@ def problems() -> Iterator[CheckMessage]:
             hint="Set a timedelta, or run `manage.py jobs prune` after setting one.",
             id="jobs.W007",
         )
-    for name, backend in getattr(django_settings, "TASKS", {}).items():
+    # Django's own default is one, and most sites never look at it.
+    backends = django_settings.TASKS if django_settings.is_overridden("TASKS") else {}  # type: ignore[misc]
+    for name, backend in backends.items():
         kind = str(backend.get("BACKEND", "")).rpartition(".")[2]
         if kind in _FOR_DEVELOPMENT:
             yield Warning(

@@ -85,12 +85,14 @@ def _time_zone() -> Iterator[CheckMessage]:
 
 
 def _foreign_keys() -> Iterator[CheckMessage]:
-    for model in apps.get_models():
+    for model in apps.get_models(include_auto_created=True):
         for field in model._meta.local_fields:
             if (
                 isinstance(field, ForeignKey)
                 and field.related_model is Job
                 and getattr(field, "db_constraint", True)
+                # From Django 6.1 on the database itself may see to it.
+                and not hasattr(field.remote_field.on_delete, "operation")
                 and model._meta.app_label != "jobs"
             ):
                 yield Warning(

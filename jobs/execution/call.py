@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from jobs import codec, conf
-from jobs.errors import JobsError
+from jobs.errors import InvalidCall, JobsError
 from jobs.models.references import load
 from jobs.outcomes import Committed, Outcome, Succeeded, TakenOver
 from jobs.signals import job_finished, job_retried, job_started
@@ -40,6 +40,7 @@ def execute(task: Task[..., Any], job: Claimed, context: Context) -> Outcome:
     try:
         heard = Heard(task, job, context)
     except BaseException as exception:
+        _leave_to_tester(exception, context)
         return judge(exception, task, job, context)
     outcome = _execute(task, job, context, heard)
     heard.end(outcome)
@@ -129,6 +130,7 @@ def execute_atomic(task: Task[..., Any], job: Claimed, context: Context, finish:
         try:
             heard = Heard(task, job, context)
         except BaseException as exception:
+            _leave_to_tester(exception, context)
             return judge(exception, task, job, context)
     outcome = _execute_atomic(task, job, context, finish, heard)
     if heard is not None:
@@ -140,6 +142,9 @@ def _execute_atomic(
     task: Task[..., Any], job: Claimed, context: Context, finish: Finish, heard: Heard | None
 ) -> Outcome:
     alias = conf.settings().database
+    if conf.serves_another() and alias != DEFAULT_DB_ALIAS:
+        told = f"{task.name} is atomic, and this worker serves {alias!r}: see the check jobs.E008"
+        return judge(InvalidCall(told), task, job, context)
     committed: list[bool] = []
     pid = os.getpid()
     try:

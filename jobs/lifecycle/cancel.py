@@ -24,7 +24,8 @@ def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
         with connections[alias].cursor() as cursor:
             cursor.execute(statement("cancel"), _parameters([str(job.pk)], by, because))
             rows = cursor.fetchall()
-        _follow(connections[alias].connection, rows)
+        with connections[alias].wrap_database_errors:
+            _follow(connections[alias].connection, rows)
     job.refresh_from_db()
     return bool(rows)
 

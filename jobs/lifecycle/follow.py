@@ -8,6 +8,7 @@ know follows nothing: that a job has ended is written in any case.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +16,11 @@ import psycopg
 
 from jobs import codec, conf
 
+from .connection import is_gone
 from .insert import Draft
 from .statements import statement
+
+logger = logging.getLogger("jobs")
 
 
 class Follower(NamedTuple):
@@ -80,8 +84,21 @@ def follow(connection: psycopg.Connection[Any], ended: Iterable[Ending]) -> None
         "followers": as_json(one for followers in by_task.values() for one in followers),
         "notify": conf.settings().listen,
     }
-    # Not the connection's own cursor: Django's binds on the client, and knows other types.
-    psycopg.Cursor(connection).execute(statement("follow"), parameters, prepare=False)
+    try:
+        # Within a savepoint: what is refused must not undo the end that it follows.
+        with connection.transaction():
+            # Not the connection's own cursor: Django's binds on the client, and knows other types.
+            psycopg.Cursor(connection).execute(statement("follow"), parameters, prepare=False)
+    except psycopg.Error as error:
+        if is_gone(error):
+            raise
+        tell_refusal(followed, error)
+
+
+def tell_refusal(ended: Iterable[Ending], error: BaseException) -> None:
+    """Nothing follows these, for PostgreSQL, or a trigger of the site's, did not take it."""
+    for one in ended:
+        logger.error("nothing follows job %s of %s: %s", one.id, one.task, str(error).strip())
 
 
 def _record(follower: Follower) -> dict[str, Any]:
@@ -102,4 +119,4 @@ def _record(follower: Follower) -> dict[str, Any]:
 
 
 def _seconds(duration: Any) -> str | None:
-    return None if duration is None else f"{duration.total_seconds()} seconds"
+    return None if duration is None else f"{duration.total_seconds():.6f} seconds"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, assert_never
 
@@ -25,6 +27,8 @@ from . import arrays, follow
 from .claim import Claimed
 from .follow import Ending
 from .statements import statement
+
+logger = logging.getLogger("jobs")
 
 # Outcomes that need no record any more.
 _WRITTEN = (Committed, TakenOver)
@@ -61,11 +65,13 @@ class Sent(NamedTuple):
         return {row[0] for cursor in self.cursors for row in cursor.fetchall()}
 
 
-def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
+def record(
+    connection: psycopg.Connection[Any], batch: Sequence[Ended], *, alone: bool = False
+) -> Sent:
     """Send the statements that write a batch; what they return is what was written.
 
     In a pipeline they share its transaction. `unrecorded` tells what the rest has come to.
-    Committed and TakenOver have nothing left to write.
+    Committed and TakenOver have nothing left to write. `alone`: and nothing follows.
     """
     succeeded: list[Ended] = []
     settled: list[tuple[Ended, tuple[Any, ...]]] = []
@@ -74,7 +80,7 @@ def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
         if type(ended.outcome) is Succeeded:
             task = ended.job.task
             if task not in followed:
-                followed[task] = bool(follow.of(task))
+                followed[task] = not alone and bool(follow.of(task))
             if followed[task]:
                 settled.append((ended, _row(ended.outcome)))
             else:
@@ -85,7 +91,7 @@ def record(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> Sent:
     if succeeded:
         cursors.append(_succeed(connection, succeeded))
     if settled:
-        cursors.append(_settle(connection, settled))
+        cursors.append(_settle(connection, settled, alone=alone))
     return Sent(cursors)
 
 
@@ -110,8 +116,15 @@ def unrecorded(connection: psycopg.Connection[Any], missing: Sequence[Ended]) ->
 
 
 def record_refused(connection: psycopg.Connection[Any], ended: Ended) -> Sent:
-    """Record an outcome that PostgreSQL would not keep as a failure that says so."""
-    return record(connection, [Ended(ended.job, Failed(_UNRECORDABLE))])
+    """Record an outcome that PostgreSQL would not keep, in a transaction: without what follows
+    it, or else as a failure that says so."""
+    job = ended.job
+    if follow.of(job.task):
+        with contextlib.suppress(psycopg.Error), connection.transaction():
+            sent = record(connection, [ended], alone=True)
+            logger.error("nothing follows job %s of %s: it was refused", job.id, job.task)
+            return sent
+    return record(connection, [Ended(job, Failed(_UNRECORDABLE))], alone=True)
 
 
 def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str | None) -> bool:
@@ -158,7 +171,10 @@ def _succeed(connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> psy
 
 
 def _settle(
-    connection: psycopg.Connection[Any], batch: Sequence[tuple[Ended, tuple[Any, ...]]]
+    connection: psycopg.Connection[Any],
+    batch: Sequence[tuple[Ended, tuple[Any, ...]]],
+    *,
+    alone: bool,
 ) -> psycopg.Cursor[Any]:
     columns = list(zip(*(row for _, row in batch), strict=True))
     names = ("states", "reasons", "outcomes", "delays", "failed")
@@ -173,7 +189,9 @@ def _settle(
         "started": [job.started_at for job in jobs],
         "finished": [job.finished_at for job in jobs],
         "followers": follow.as_json(
-            one for task in dict.fromkeys(job.task for job in jobs) for one in follow.of(task)
+            one
+            for task in dict.fromkeys(job.task for job in jobs if not alone)
+            for one in follow.of(task)
         ),
         "notify": conf.settings().listen,
     }

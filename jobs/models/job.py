@@ -17,7 +17,7 @@ from django.db.models import F, Q, Value
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from jobs import codec, ids
+from jobs import codec, conf, ids
 
 from .functions import UUID7
 from .progress import Progress
@@ -95,6 +95,17 @@ class JobQuerySet(models.QuerySet["Job[Any]"]):
         return self.filter(cancelled_at__isnull=False)
 
 
+_Manager = models.Manager.from_queryset(JobQuerySet)
+
+
+class JobManager(_Manager["Job[Any]"]):
+    """Reads the jobs' own database, wherever JOBS says that is, unless told by `using`."""
+
+    def get_queryset(self) -> JobQuerySet:
+        found = cast(JobQuerySet, super().get_queryset())
+        return found if self._db else found.using(conf.settings().database)
+
+
 class Job(_Returning[R_co]):
     """One call of a task."""
 
@@ -156,7 +167,7 @@ class Job(_Returning[R_co]):
     fair_key = models.CharField(_("fairness key"), max_length=255, null=True)
     workflow_id = models.UUIDField(_("workflow"), null=True)
 
-    objects = JobQuerySet.as_manager()
+    objects = JobManager()
 
     class Meta:
         db_table = "jobs_job"

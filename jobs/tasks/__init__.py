@@ -2,7 +2,7 @@
 
 from .call import aenqueue, aenqueue_many, enqueue, enqueue_many, enqueue_on_commit
 from .definition import AsyncTask, Task, as_task, task
-from .following import callbacks, followers
+from .following import followers
 from .keeping import retention_of, shortest_retention
 from .registry import configured, registered, resolve, sender_of
 
@@ -12,7 +12,6 @@ __all__ = [
     "aenqueue",
     "aenqueue_many",
     "as_task",
-    "callbacks",
     "configured",
     "enqueue",
     "enqueue_many",

@@ -113,6 +113,7 @@ def insert_one(
     from jobs.models import Job, State
 
     task = checked(task)
+    using = using or database_of(task)
     arguments = encoded_call(task, args, kwargs)
     settings = conf.settings()
     common = draft(task)
@@ -160,13 +161,19 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     texts = [_text(task, call, index, settings) for index, call in enumerate(calls)]
     made = ids.uuid7s(len(texts))
     common = draft(task)
-    with transaction.atomic(using=settings.database, savepoint=False):
+    using = database_of(task) or settings.database
+    with transaction.atomic(using=using, savepoint=False):
         for start in range(0, len(texts), _BATCH):
             stop = start + _BATCH
-            insert(common, made[start:stop], texts[start:stop])
+            insert(common, made[start:stop], texts[start:stop], using=using)
     if made and jobs_enqueued.receivers:
         jobs_enqueued.send(sender_of(task), ids=made)
     return made
+
+
+def database_of(task: Task[..., Any]) -> str:
+    """Where a backend of Django's own API keeps the task's jobs; empty: where JOBS says."""
+    return "" if task.django is None else getattr(task.django.get_backend(), "database", "")
 
 
 def get_job(id_: str | UUID, *, using: str = "") -> Job[Any]:

@@ -54,6 +54,8 @@ OF_DJANGO = (
 )
 
 
+# PostgreSQL ends in the year 294276.
+_LONGEST = timedelta(days=365_000)
 # Where functions live that were typed or started, and not imported.
 _NOT_IMPORTED = (None, "__main__", "django.core.management.commands.shell")
 # What those who come from elsewhere write first.
@@ -169,13 +171,20 @@ def _losses(value: Any) -> str | None:
 
 
 def _duration(value: Any) -> str | None:
+    fits = value is None or (isinstance(value, timedelta) and timedelta(0) < value <= _LONGEST)
+    return None if fits else "it must be a timedelta greater than zero, of 1,000 years at most"
+
+
+def _retention(value: Any) -> str | None:
     fits = value is None or (isinstance(value, timedelta) and value > timedelta(0))
-    return None if fits else "it must be a timedelta greater than zero"
+    return None if fits else "it must be a timedelta greater than zero; timedelta.max is for ever"
 
 
 def _run_after(value: Any) -> str | None:
     if isinstance(value, datetime) and value.tzinfo is None:
         return "it must know its time zone; see django.utils.timezone.make_aware"
+    if isinstance(value, timedelta) and value > _LONGEST:
+        return "it must be no more than 1,000 years"
     fits = value is None or isinstance(value, datetime | timedelta)
     return None if fits else "it must be a timedelta, or a datetime with a time zone"
 
@@ -222,7 +231,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "on_success": _callback,
     "priority": _priority,
     "queue_name": _queue_name,
-    "retention": _duration,
+    "retention": _retention,
     "retry_on": _exceptions,
     "run_after": _run_after,
     "sensitive": _names,

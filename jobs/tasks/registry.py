@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 _by_name: dict[str, Task[..., Any]] = {}
 _by_function: dict[Any, Task[..., Any]] = {}
-# Of Django's own task API: functions by their path that somebody's decorator has made tasks.
+# Tasks of Django's own API that somebody's decorator has made, by their path.
 _declared: dict[str, Any] = {}
+# Rises with whatever may make another task of a name: for those who remember what one was.
+generation = 0
 
 
 def register(task: Task[..., Any]) -> Task[..., Any]:
@@ -41,16 +43,26 @@ def register(task: Task[..., Any]) -> Task[..., Any]:
     known = _by_function.get(task.func)
     if known is not None:
         return known
+    global generation
+    generation += 1
     _by_function[task.func] = task
     for name in (task.name, *task.aliases):
         _by_name[name] = task
     return task
 
 
-def declare(func: Any) -> None:
-    """Somebody's code has made a task of this function by Django's own decorator: it may be a job,
-    also where its package is no app (Wagtail's search index has its tasks in one)."""
-    _declared[f"{func.__module__}.{func.__qualname__}"] = func
+def declare(task: Any) -> None:
+    """Somebody's code has made this task by Django's own decorator: its function may be a job, also
+    where its package is no app (Wagtail's search index has its tasks in one)."""
+    global generation
+    known = _declared.setdefault(task.module_path, task)
+    if known is task:
+        generation += 1
+
+
+def declared() -> Mapping[str, Any]:
+    """The tasks of Django's own API in this process, by path."""
+    return dict(_declared)
 
 
 def registered() -> Mapping[str, Task[..., Any]]:
@@ -109,12 +121,17 @@ def _options_for(name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pattern, options in conf.settings().tasks.items():
         if fnmatchcase(name, pattern):
-            owner = f"JOBS['TASKS'][{pattern!r}]"
-            check_names(options, CONFIGURABLE, owner)
-            made = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-            check_options(made, owner)
-            found |= made
+            found |= check_configured(pattern, options)
     return found
+
+
+def check_configured(pattern: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What JOBS["TASKS"] says under a pattern; InvalidTask for what makes no sense."""
+    owner = f"JOBS['TASKS'][{pattern!r}]"
+    check_names(options, CONFIGURABLE, owner)
+    made = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    check_options(made, owner)
+    return made
 
 
 def check_allowed(task: Task[..., Any]) -> None:
@@ -122,7 +139,7 @@ def check_allowed(task: Task[..., Any]) -> None:
     path, module = task.module_path, task.func.__module__
     if path in conf.settings().allowed_functions or _is_own(module):
         return
-    if _declared.get(path) is task.func:
+    if path in _declared and _declared[path].func is task.func:
         return
     raise TaskNotAllowed(
         f"{path} may not be a job: {module} is not part of an installed app or of this site. "
@@ -170,7 +187,7 @@ def _split(path: str) -> tuple[str, list[str]]:
     words = path.split(".")
     if path in _declared:
         # Its module is there already.
-        cut = _declared[path].__module__.count(".") + 1
+        cut = _declared[path].func.__module__.count(".") + 1
         return ".".join(words[:cut]), words[cut:]
     for cut in range(len(words) - 1, 0, -1):
         module_name = ".".join(words[:cut])
@@ -194,7 +211,9 @@ def _split(path: str) -> tuple[str, list[str]]:
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting in ("JOBS", "INSTALLED_APPS", "ROOT_URLCONF"):
+    if setting in ("JOBS", "INSTALLED_APPS", "ROOT_URLCONF", "TASKS"):
+        global generation
+        generation += 1
         _packages.cache_clear()
         _options_for.cache_clear()
 

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
+
 from jobs import codec, conf
 from jobs.models import Job
 from jobs.models.references import load
-from jobs.tasks import Task, as_task
+from jobs.tasks import Task, as_task, call
 
 # So many are listed when an assertion fails.
 _MOST_LISTED = 20
@@ -42,7 +44,7 @@ def assert_enqueued(
         wanted.check_call(args or (), kwargs or {})
     found = [
         job
-        for job in _jobs()
+        for job in _jobs(wanted)
         if (wanted is None or _is_of(job, wanted))
         and (queue_name is None or job.queue_name == queue_name)
         and (priority is None or job.priority == priority)
@@ -61,7 +63,7 @@ def assert_enqueued(
         what = ", ".join(["any task" if wanted is None else wanted.name, *named])
         often = "never" if not found else f"{len(found)} times"
         asked = "" if times is None else f", not {times} times"
-        raise AssertionError(f"{what} was enqueued {often}{asked}. {_listed()}")
+        raise AssertionError(f"{what} was enqueued {often}{asked}. {_listed(_jobs(wanted))}")
     return found
 
 
@@ -71,8 +73,9 @@ def assert_not_enqueued(task: Any = None, **conditions: Any) -> None:
     assert_enqueued(task, **conditions, times=0)
 
 
-def _jobs() -> list[Job[Any]]:
-    return list(Job.objects.using(conf.settings().database).order_by("pk"))
+def _jobs(task: Task[..., Any] | None = None) -> list[Job[Any]]:
+    alias = (call.database_of(task) if task else "") or conf.settings().database
+    return list(Job.objects.using(alias).order_by("pk"))
 
 
 def _task(task: Any) -> Task[..., Any]:
@@ -100,11 +103,19 @@ def _is_call(
     args: Iterable[Any] | None,
     kwargs: Mapping[str, Any] | None,
 ) -> bool:
-    own = codec.decode(job.arguments, load)
+    try:
+        own = codec.decode(job.arguments, load)
+    except ObjectDoesNotExist:
+        # What it names is gone by now.
+        return False
     given: dict[str, Any] = {"args": list(args or ()), "kwargs": dict(kwargs or {})}
     if task is None:
         return bool(given == own)
-    return _bound(task, given) == _bound(task, own)
+    try:
+        return _bound(task, given) == _bound(task, own)
+    except TypeError:
+        # A row that fits the function no more, or never did.
+        return False
 
 
 def _bound(task: Task[..., Any], call: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,8 +125,7 @@ def _bound(task: Task[..., Any], call: Mapping[str, Any]) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
-def _listed() -> str:
-    jobs = _jobs()
+def _listed(jobs: list[Job[Any]]) -> str:
     if not jobs:
         return "Nothing was enqueued."
     lines = [_line(job) for job in jobs[:_MOST_LISTED]]
@@ -126,12 +136,12 @@ def _listed() -> str:
 
 def _line(job: Job[Any]) -> str:
     try:
-        call = codec.decode(job.arguments, load)
-    except Exception:
+        given = codec.decode(job.arguments, load)
+    except ObjectDoesNotExist:
         # What it names is gone by now.
-        call = job.arguments
-    args = [repr(value) for value in call["args"]]
-    args += [f"{name}={value!r}" for name, value in call["kwargs"].items()]
+        given = job.arguments
+    args = [repr(value) for value in given["args"]]
+    args += [f"{name}={value!r}" for name, value in given["kwargs"].items()]
     told = [f"queue_name={job.queue_name!r}"]
     if job.priority:
         told.append(f"priority={job.priority}")

@@ -64,34 +64,43 @@ def _as_error(problem: Problem) -> JobFailed:
     return error
 
 
+# Of those that last, whether it raises; the innermost decides.
+_immediate: list[bool] = []
+_running = threading.local()
+
+
 @contextmanager
 def immediate(*, raising: bool = False) -> Iterator[None]:
     """While it lasts, whatever is due runs as soon as it is enqueued, as by `run_jobs`; the job
     that `enqueue` returns has then ended.
 
-    What a running job enqueues runs when that has ended, as with a worker.
+    What a running job enqueues runs when that has ended, as with a worker; what follows a job that
+    is cancelled, at the next enqueue.
     """
-    running = threading.local()
-
-    def run(job: Job[Any] | None = None, **_: Any) -> None:
-        if getattr(running, "now", False):
-            return
-        running.now = True
-        try:
-            run_jobs(raising=raising)
-        finally:
-            running.now = False
-        if job is not None:
-            job.refresh()
-
     both = (job_enqueued, jobs_enqueued)
-    for one in both:
-        one.connect(run, weak=False)
+    if not _immediate:
+        for one in both:
+            one.connect(_run_at_once)
+    _immediate.append(raising)
     try:
         yield
     finally:
-        for one in both:
-            one.disconnect(run)
+        _immediate.pop()
+        if not _immediate:
+            for one in both:
+                one.disconnect(_run_at_once)
+
+
+def _run_at_once(job: Job[Any] | None = None, **_: Any) -> None:
+    if getattr(_running, "now", False):
+        return
+    _running.now = True
+    try:
+        run_jobs(raising=_immediate[-1])
+    finally:
+        _running.now = False
+    if job is not None:
+        job.refresh()
 
 
 def run_beat() -> list[Job[Any]]:

@@ -25,7 +25,7 @@ _PART = 500
 _BUSY = 0.1
 # …and a first walk so soon, give or take a half.
 _FIRST = 60.0
-# Of those that cannot be deleted, so many are found one by one; then the walk is given up.
+# Of those that cannot be deleted, so many of a part are found one by one; then the rest stays.
 _MOST_REFUSED = 20
 
 
@@ -35,7 +35,9 @@ class Walk:
     def __init__(self, shortest: timedelta) -> None:
         self._shortest = shortest
         self._after = lifecycle.FIRST
-        self._refused = 0
+        # Of the part at hand, and of all, what cannot be deleted.
+        self._refused_here = 0
+        self.refused = 0
         self.pruned = 0
         self.is_over = False
 
@@ -43,6 +45,7 @@ class Walk:
         """Look at some, and delete those whose time has come (`dry`: count them)."""
         found = lifecycle.walk(connection, self._after, older_than=self._shortest, limit=_PART)
         old = [job.id for job in found if _is_old(job)]
+        self._refused_here = 0
         if dry:
             self.pruned += len(old)
         elif old:
@@ -53,8 +56,8 @@ class Walk:
             self._after = found[-1].id
 
     def _prune(self, connection: psycopg.Connection[Any], jobs: list[str]) -> None:
-        if self._refused >= _MOST_REFUSED:
-            self.is_over = True
+        if self._refused_here >= _MOST_REFUSED:
+            self.refused += len(jobs)
             return
         try:
             self.pruned += lifecycle.prune(connection, jobs)
@@ -65,14 +68,15 @@ class Walk:
                 self._prune(connection, jobs[:middle])
                 self._prune(connection, jobs[middle:])
                 return
-            if not self._refused:
+            if not self.refused:
                 logger.warning(
                     "job %s is old and cannot be deleted: %s; keep a job's id in a UUIDField, or a "
                     "foreign key with db_constraint=False",
                     jobs[0],
                     str(error).strip(),
                 )
-            self._refused += 1
+            self._refused_here += 1
+            self.refused += 1
 
 
 def _is_old(job: lifecycle.Walked) -> bool:
@@ -100,11 +104,21 @@ class Pruner:
             if shortest is None:
                 return
             self._walk = Walk(shortest)
-        while not self._walk.is_over and time.monotonic() - now < _BUSY:
-            self._walk.step(connection)
+        try:
+            while not self._walk.is_over and time.monotonic() - now < _BUSY:
+                self._walk.step(connection)
+        except psycopg.Error:
+            raise
+        except Exception:
+            # Whatever the site's own code may raise, the worker's supervisor lives on.
+            logger.exception("pruning is given up until the next time")
+            self._walk = None
+            return
         if self._walk.is_over:
             if self._walk.pruned:
                 logger.info("%d jobs that had ended long ago are deleted", self._walk.pruned)
+            if self._walk.refused:
+                logger.warning("%d old jobs could not be deleted", self._walk.refused)
             self._walk = None
 
 
