@@ -47,7 +47,7 @@ def test_a_unique_key_is_held_once() -> None:
 @pytest.mark.parametrize("runner", [None, ids.uuid7()])
 def test_a_minute_has_one_row_of_a_runner_and_one_of_all(runner: UUID | None) -> None:
     minute = datetime(2026, 1, 1, tzinfo=UTC)
-    row = {"minute": minute, "queue_name": "default", "task": "t", "runner": runner}
+    row = {"starts_at": minute, "queue_name": "default", "task": "t", "runner": runner}
     kept = Statistic.objects.create(**row)
     kept.refresh_from_db()
 

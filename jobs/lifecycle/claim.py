@@ -44,6 +44,7 @@ class Claimed:
         "place",
         "queue_name",
         "revoked",
+        "run_at",
         "started_at",
         "task",
         "timeout",
@@ -74,6 +75,8 @@ class Claimed:
         self.handed_at = 0.0
         # What the board said of revocations before it was claimed.
         self.revoked = 0
+        # When it was due; 0: unknown.
+        self.run_at = 0.0
         self.started_at = 0.0
         self.finished_at = 0.0
 
@@ -146,6 +149,8 @@ class Reply:
         rows.sort(key=lambda row: (-row[10], row[11], row[0]))
         clock = rows[0][12] - time.monotonic()
         jobs = [Claimed(row, self._claim, clock) for row in rows]
+        for job, row in zip(jobs, rows, strict=True):
+            job.run_at = row[11]
         # The last of each lane wins.
         last = {(row[6], row[10]): row for row in rows}
         reached = {Lane(*lane): Place(row[11], row[0]) for lane, row in last.items()}

@@ -30,6 +30,7 @@ class Rescued(NamedTuple):
 
     id: str
     task: str
+    queue_name: str
     state: str
     charged: bool
 
@@ -87,7 +88,7 @@ def give_back(
                 "notify": conf.settings().listen,
             },
         ).fetchall()
-        rescued = [Rescued(*row[:4]) for row in rows]
+        rescued = [Rescued(*row[:5]) for row in rows]
         follow(connection, (Ending(one.id, one.task, one.state) for one in rescued))
         connection.execute(statement("forget_empty"), {"claim": claim})
     return rescued
@@ -104,7 +105,7 @@ def end_killed(
     found = connection.execute(statement("task_of"), {"id": id_}).fetchone()
     if found is None:
         return None
-    task, attempt = found
-    job = Claimed([id_, task, "", attempt, 0, None, "", None, None, None], claim, 0.0)
+    task, queue_name, attempt = found
+    job = Claimed([id_, task, "", attempt, 0, None, queue_name, None, None, None], claim, 0.0)
     job.started_at = started_at
     return job if record(connection, [Ended(job, outcome)]).recorded() else None

@@ -80,6 +80,6 @@ WITH held AS MATERIALIZED (
     JOIN rescued ON rescued.id = held.id
     WHERE held.lost OR held.state = 'failed'
 )
-SELECT rescued.id, rescued.task, rescued.state, held.lost, (SELECT rings FROM bell)
+SELECT rescued.id, rescued.task, rescued.queue_name, rescued.state, held.lost, (SELECT rings FROM bell)
 FROM rescued
 JOIN held ON held.id = rescued.id

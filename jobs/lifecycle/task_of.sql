@@ -1,2 +1,2 @@
 -- Whose job this is, for what is told, and queued, of its end.
-SELECT task, attempt FROM jobs_job WHERE id = %(id)s::uuid
+SELECT task, queue_name, attempt FROM jobs_job WHERE id = %(id)s::uuid

@@ -11,8 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 if TYPE_CHECKING:
     _UUIDs = models.Field[list[UUID], list[UUID]]
     _Texts = models.Field[list[str] | None, list[str] | None]
+    _Integers = models.Field[list[int], list[int]]
 else:
-    _UUIDs = _Texts = models.Field
+    _UUIDs = _Texts = _Integers = models.Field
 
 
 class UUIDListField(_UUIDs):
@@ -23,3 +24,8 @@ class UUIDListField(_UUIDs):
 class TextListField(_Texts):
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "text[]"
+
+
+class IntegerListField(_Integers):
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "integer[]"

@@ -1,21 +1,30 @@
-"""The statistic: counts and run times of a minute, for each queue, task and runner."""
+"""The statistic: what became of the jobs of a queue and a task in a minute, or in an hour.
+
+What charts read, instead of the jobs. Workers write it every few seconds, each runner rows of its
+own, so that no two wait for one another; later the rows of a minute are folded into one, and
+minutes into ten minutes, and these into hours.
+"""
 
 from __future__ import annotations
-
-from datetime import timedelta
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from .fields import IntegerListField
+
+MINUTE, TEN_MINUTES, HOUR = 60, 600, 3600
+# How attempts end that are counted, each in a column.
+COUNTED = ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost")
+
 
 class Statistic(models.Model):
-    """Rows are each runner's own, so that no two wait for one; what charts will read, instead
-    of the jobs. Nothing writes it yet; the charts are to come."""
-
     id = models.BigAutoField(primary_key=True)
-    minute = models.DateTimeField(_("minute"))
+    starts_at = models.DateTimeField(_("starts at"))
+    # MINUTE, TEN_MINUTES or HOUR.
+    seconds = models.IntegerField(_("seconds"), db_default=MINUTE)
     queue_name = models.CharField(_("queue"), max_length=128)
+    # Empty: of the queue as a whole (a sample).
     task = models.CharField(_("task"), max_length=255)
     # NULL: folded from those of all runners.
     runner = models.UUIDField(_("runner"), null=True)
@@ -25,7 +34,12 @@ class Statistic(models.Model):
     cancelled = models.IntegerField(_("cancelled"), db_default=0)
     snoozed = models.IntegerField(_("snoozed"), db_default=0)
     lost = models.IntegerField(_("lost"), db_default=0)
-    ran_for = models.DurationField(_("ran for"), db_default=timedelta(0))
+    # Histograms (see jobs.histogram) of how long attempts waited for their start, and ran.
+    waits = IntegerListField(_("waits"), db_default=models.Value("{}"))
+    runs = IntegerListField(_("run times"), db_default=models.Value("{}"))
+    # A sample of the queue: how many jobs were ready, and for how long the first had been.
+    ready = models.IntegerField(_("ready"), null=True)
+    oldest = models.FloatField(_("oldest"), null=True)
 
     class Meta:
         db_table = "jobs_statistic"
@@ -34,7 +48,7 @@ class Statistic(models.Model):
         default_permissions = ("view",)
         constraints = [
             models.UniqueConstraint(
-                fields=["minute", "queue_name", "task", "runner"],
+                fields=["seconds", "starts_at", "queue_name", "task", "runner"],
                 name="jobs_statistic_once",
                 nulls_distinct=False,
             ),
@@ -52,4 +66,4 @@ class Statistic(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.minute:%Y-%m-%d %H:%M} {self.queue_name} {self.task}"
+        return f"{self.starts_at:%Y-%m-%d %H:%M} {self.queue_name} {self.task}"

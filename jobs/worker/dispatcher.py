@@ -34,6 +34,7 @@ from .recycling import Recycling
 from .rest import Rest
 from .slots import ThreadSlots
 from .stuck import Stuck
+from .tally import Tally
 
 logger = logging.getLogger("jobs")
 Connection = psycopg.Connection[Any]
@@ -74,7 +75,8 @@ class Dispatcher:
         self._second: Connection | None = None
         self._claiming = ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims")
         self.demand = Demand(options.threads)
-        self.recorder = Recorder(slots, coroutines, board, self.demand)
+        tally = Tally(identity.runner)
+        self.recorder = Recorder(slots, coroutines, board, self.demand, tally)
         self._claimer = Claimer(options, identity, slots, coroutines, self.demand, self.recorder)
         self._rest = Rest(self._settings.poll_interval.total_seconds())
         self._stuck = Stuck(identity.name, slots, coroutines, board, self._settings.stuck_after)
@@ -304,6 +306,8 @@ class Dispatcher:
         if self._coroutines.line and self._coroutines.stood_still(now) > STANDSTILL:
             self.recorder.release(self._coroutines.take_back())
         self.recorder.write_progress(connection, now)
+        if self.recorder.tally.is_due(now):
+            self._write_tally(connection, now)
         claims = self.recorder.open_claims
         if claims and now - self._asked_at > _ASK:
             self._asked_at = now
@@ -314,6 +318,16 @@ class Dispatcher:
             self._swept_at = now
             self.sweep()
         self._hold(self._in_line)
+
+    def _write_tally(self, connection: Connection, now: float) -> None:
+        """What somebody holds, or the server refuses, costs some counts and nothing else."""
+        self._board.expect(0.0)
+        try:
+            self.recorder.tally.write(connection, now)
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            logger.warning("runner %s: statistics: %s", self._identity.name, str(error).strip())
 
     def _shorten_line(self, now: float) -> None:
         """Give back what has stood for too long behind others: somebody else may be idle."""
@@ -392,6 +406,8 @@ class Dispatcher:
 
     def leave(self) -> None:
         if self._connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                self.recorder.tally.write(self._connection, time.monotonic())
             # Its name among the sleepers goes with the next heartbeat otherwise.
             with contextlib.suppress(psycopg.Error):
                 self._say_idle(False)

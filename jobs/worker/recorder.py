@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,12 +16,8 @@ import psycopg
 from jobs import lifecycle
 from jobs.lifecycle import Claimed, Ended, Told
 from jobs.outcomes import (
-    Cancelled,
     Committed,
-    Failed,
     Released,
-    Retried,
-    Snoozed,
     Succeeded,
     TakenOver,
 )
@@ -32,6 +27,7 @@ from .coroutines import CoroutineSlots
 from .demand import MOST_CLAIMED, Demand
 from .report import tell_outcome
 from .slots import ThreadSlots
+from .tally import Tally
 
 logger = logging.getLogger("jobs")
 Connection = psycopg.Connection[Any]
@@ -40,22 +36,18 @@ Connection = psycopg.Connection[Any]
 _LOCKED = 0.5
 # Progress is written at most so often, in seconds.
 _PROGRESS = 0.5
-_NAMES = {
-    Succeeded: "succeeded",
-    Committed: "succeeded",
-    Failed: "failed",
-    Retried: "retried",
-    Cancelled: "cancelled",
-    Snoozed: "snoozed",
-    Released: "released",
-    TakenOver: "taken_over",
-}
 
 
 class Recorder:
     def __init__(
-        self, slots: ThreadSlots, coroutines: CoroutineSlots, board: Board, demand: Demand
+        self,
+        slots: ThreadSlots,
+        coroutines: CoroutineSlots,
+        board: Board,
+        demand: Demand,
+        tally: Tally,
     ) -> None:
+        self.tally = tally
         self._slots = slots
         self._coroutines = coroutines
         self._board = board
@@ -144,24 +136,20 @@ class Recorder:
         """
         later, lost = self._unwritten(connection, batch, sent.recorded())
         self._ended_claims = []
-        counts: Counter[str] = Counter()
         seconds, ran, attempts = 0.0, 0, 0
         to_tell: list[Ended] = []
-        for ended in batch:
+        written = _sorted_out(batch, later, lost) if later or lost else batch
+        for ended in written:
             job = ended.job
-            if later and (job.id, job.claim) in later:
-                continue
-            if lost and (job.id, job.claim) in lost:
-                ended = Ended(job, TakenOver())
-            if type(ended.outcome) is not Succeeded:
+            if ended.outcome.__class__ is not Succeeded:
                 to_tell.append(ended)
-            counts[_NAMES[type(ended.outcome)]] += 1
             self._close(job)
             if job.started_at:
                 attempts += 1
                 if not job.is_async:
                     seconds += job.finished_at - job.started_at
                     ran += 1
+        counts = self.tally.add(written)
         self.ran += attempts
         batch.clear()
         if ran:
@@ -236,6 +224,17 @@ class Recorder:
             with connection.transaction():
                 sent = lifecycle.record_refused(connection, batch[0])
         self.book(connection, batch, sent)
+
+
+def _sorted_out(
+    batch: list[Ended], later: set[tuple[str, str]], lost: set[tuple[str, str]]
+) -> list[Ended]:
+    """Without those to be written later; of those that are others' by now, that they are."""
+    return [
+        Ended(ended.job, TakenOver()) if (ended.job.id, ended.job.claim) in lost else ended
+        for ended in batch
+        if (ended.job.id, ended.job.claim) not in later
+    ]
 
 
 def _keys(ended: Iterable[Ended]) -> set[tuple[str, str]]:

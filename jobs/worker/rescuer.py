@@ -24,6 +24,7 @@ from . import presence
 from .board import CANCELLED, FAILED, Board, Overdue
 from .console import Console
 from .report import tell_loss, tell_outcome
+from .tally import Tally
 
 logger = logging.getLogger("jobs")
 
@@ -55,8 +56,10 @@ _UNKNOWN = Death("its worker was not heard of any more", None, charged=True)
 
 
 class Rescuer:
-    def __init__(self, console: Console, wake: Callable[[], None]) -> None:
+    def __init__(self, console: Console, wake: Callable[[], None], tally: Tally) -> None:
         self._console = console
+        # Of what ended without a runner to count it.
+        self.tally = tally
         self._wake = wake
         self._timeout = conf.settings().heartbeat_timeout
         self._deaths: dict[str, Death] = {}
@@ -112,6 +115,8 @@ class Rescuer:
             return
         if ended is not None:
             tell_outcome(ended, outcome)
+            counted = _COUNTED[one.verdict] if one.verdict < 0 else "retried"
+            self.tally.count(ended.queue_name, ended.task, counted)
             self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
 
     def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
@@ -169,6 +174,7 @@ class Rescuer:
         for job in rescued:
             if job.charged or job.state == State.FAILED:
                 tell_loss(job, note)
+                self.tally.count(job.queue_name, job.task, "lost")
         if rescued:
             self._console.add({"given_back": len(rescued)})
             self._wake()

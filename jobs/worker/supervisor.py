@@ -25,10 +25,12 @@ from .autoscale import Autoscale
 from .bell import Bell, Call
 from .console import Console
 from .family import Child, Family, how_it_died
+from .keeper import Keeper
 from .link import Connection, Link
 from .options import Options
 from .pruner import Pruner
 from .rescuer import Death, Rescuer
+from .tally import Tally
 from .watchdog import Sentence, Watchdog
 
 logger = logging.getLogger("jobs")
@@ -63,9 +65,10 @@ class Supervisor:
         self._id = ids.uuid7()
         self._link = Link(options.name)
         self._family = Family(options, serve_beat, lambda: self._link.connections)
-        self._rescuer = Rescuer(console, self._family.wake)
+        self._rescuer = Rescuer(console, self._family.wake, Tally(self._id))
         self._watchdog = Watchdog()
         self._pruner = Pruner()
+        self._keeper = Keeper()
         self._autoscale = None
         if options.autoscale is not None:
             retire_after = self._settings.retire_after.total_seconds()
@@ -122,7 +125,7 @@ class Supervisor:
             self._heartbeat()
         self._guard()
         self._scale()
-        self._prune()
+        self._keep_house()
         self._look_for_new_code()
         self._console.pace(self._family.counters())
 
@@ -319,10 +322,16 @@ class Supervisor:
                 child.is_retired = True
                 child.bell.ring(Call.STOP)
 
-    def _prune(self) -> None:
+    def _keep_house(self) -> None:
         control = self._link.control
-        if control is not None and not (self._is_ending or self._options.burst):
-            with self._link.trying():
+        if control is None:
+            return
+        now = time.monotonic()
+        with self._link.trying():
+            if self._rescuer.tally.is_due(now):
+                self._rescuer.tally.write(control, now)
+            if not (self._is_ending or self._options.burst):
+                self._keeper.step(control)
                 self._pruner.step(control)
 
     def _waited(self, control: Connection) -> float:
@@ -403,6 +412,7 @@ class Supervisor:
             self._link.connect(patiently=False)
             assert self._link.control is not None
             self._rescue()
+            self._rescuer.tally.write(self._link.control, time.monotonic())
             presence.leave(self._link.control, self._id)
         except psycopg.Error as error:
             logger.warning(
