@@ -12,8 +12,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from jobs.models import Schedule
+from jobs.models import Queue, Schedule
+from jobs.testing import make_job
 from tests.eventually import eventually
+from tests.overviews import a_busy_hour
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -94,3 +96,45 @@ def test_the_next_runs_are_shown_as_one_types(
     row = eventually(lambda: Schedule.objects.filter(name="it").first())
     assert row is not None
     assert row.rule.interval.total_seconds() == 5400
+
+
+def test_the_overview_refreshes_by_itself_and_says_when_it_lost_touch(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    a_busy_hour()
+    # Without a wait of seconds between two requests.
+    browser.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument",
+        {"source": "const f = setTimeout; setTimeout = (g, t) => f(g, t / 20);"},
+    )
+    browser.get(f"{live_server.url}/admin/jobs/")
+
+    # In one step each: an element that was found may have been replaced by the next.
+    def text() -> str:
+        return str(browser.execute_script("return document.body.innerText"))
+
+    def lost() -> bool:
+        return not browser.execute_script("return document.querySelector('.jobs-lost').hidden")
+
+    assert "charge_card" in text()
+    assert not lost()
+    make_job("shop.tasks.new", queue_name="brand-new")
+    Queue.objects.create(name="brand-new")
+    eventually(lambda: "brand-new" in text())
+
+    browser.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    browser.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    eventually(lost)
+    browser.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        offline
+        | {
+            "offline": False,
+            "downloadThroughput": -1,
+            "uploadThroughput": -1,
+        },
+    )
+    eventually(lambda: not lost())
+    # What the browser said of the requests that failed is what was tested.
+    browser.get_log("browser")

@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -23,6 +24,7 @@ from jobs.errors import InvalidTransition
 from jobs.models import Attempt, Job
 from jobs.models.states import REASONS
 
+from . import overview
 from .base import ShowingAdmin, moment
 from .filters import QueueFilter, StateFilter, TaskFilter
 from .payload import without_sensitive
@@ -237,6 +239,11 @@ class JobAdmin(ShowingAdmin):
     def get_urls(self) -> list[URLPattern]:
         own = [
             path(
+                "overview/",
+                self.admin_site.admin_view(self._overview),
+                name="jobs_job_overview",
+            ),
+            path(
                 "<uuid:pk>/retry/",
                 self.admin_site.admin_view(require_POST(self._retry_view)),
                 name="jobs_job_retry",
@@ -269,6 +276,12 @@ class JobAdmin(ShowingAdmin):
         jobs = self.get_queryset(request).filter(pk=pk)
         self._each(request, jobs, verb, done)
         return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[pk]))
+
+    def _overview(self, request: HttpRequest) -> HttpResponse:
+        """What the front page shows, for its script."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return render(request, "admin/jobs/overview.html", overview.context(request))
 
     def change_view(
         self,

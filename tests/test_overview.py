@@ -1,0 +1,199 @@
+"""The admin's front page for Jobs: what the queues do, and what needs attention."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from jobs import histogram, ids, lifecycle
+from jobs.admin.attention import briefly
+from jobs.admin.charts import shortly
+from jobs.models import Queue, Schedule, Statistic, Worker
+from jobs.testing import make_job
+from tests.test_admin import client_with, page
+
+FRONT = "/admin/jobs/"
+
+
+@pytest.fixture
+def superuser(transactional_db: None) -> Client:
+    return client_with(is_superuser=True)
+
+
+def took(seconds: float, count: int = 1) -> list[int]:
+    counts = [0] * histogram.BUCKETS
+    counts[histogram.bucket(seconds)] = count
+    return histogram.trimmed(counts)
+
+
+def happened(ago: timedelta = timedelta(minutes=5), **columns: Any) -> None:
+    values: dict[str, Any] = {"queue_name": "default", "task": "shop.tasks.sell"}
+    Statistic.objects.create(starts_at=Now() - ago, **(values | columns))
+
+
+def worker(name: str = "w", **columns: Any) -> None:
+    values: dict[str, Any] = {
+        "id": ids.uuid7(), "name": name, "host": "h", "pid": 1, "protocol": 1, "version": "1",
+        "excluded_queues": [], "processes": 2, "threads": 1, "coroutines": 9, "runners": [],
+        "idle": [],
+    }  # fmt: skip
+    Worker.objects.create(**(values | columns))
+
+
+def test_an_empty_site_says_what_is_missing_and_that_nothing_is_wrong(superuser: Client) -> None:
+    text = page(superuser, FRONT)
+
+    assert "Nothing: all is well." in text
+    assert "No worker is running: manage.py runworker starts one." in text
+    assert "No worker has seen a job yet." in text
+    # Behind it, Django's own list of models.
+    assert reverse("admin:jobs_job_changelist") in text
+
+
+def test_queues_are_told_with_what_waits_runs_and_has_ended(superuser: Client) -> None:
+    Queue.objects.create(name="default")
+    worker()
+    for state in ("queued", "queued", "running"):
+        make_job("shop.tasks.sell", state=state, worker="w/1" if state == "running" else None)
+    make_job("shop.tasks.sell", run_at=Now() + timedelta(hours=1))
+    happened(succeeded=90, failed=10, waits=took(0.02, 100), runs=took(3, 100))
+    text = page(superuser, FRONT)
+    row = text[text.index("queue=default") :].partition("</tr>")[0]
+    cells = [part.partition("</td>")[0] for part in row.split('<td class="jobs-number">')[1:]]
+
+    assert [plain(cell) for cell in cells[:1]] == ["2"]
+    assert [plain(cell) for cell in cells[2:6]] == ["1", "1", "100", "10"]
+    assert "ms" in cells[6]
+    assert " s · " in cells[7]
+    # The worker, and what it runs.
+    assert "1 / 2" in text
+    assert ">sell</a>" in text
+
+
+def plain(cell: str) -> str:
+    return cell.rpartition("</a>")[0].rpartition(">")[2] if "</a>" in cell else cell
+
+
+def test_whatever_needs_attention_is_said_in_words_with_a_link(superuser: Client) -> None:
+    for name in ("default", "slow", "paused"):
+        Queue.objects.create(name=name)
+    worker(name="gone", queues=["default"], heartbeat_at=Now() - timedelta(minutes=9))
+    make_job(queue_name="slow")
+    make_job(queue_name="paused")
+    make_job(run_at=Now() - timedelta(minutes=20))
+    lifecycle.pause("paused", by="ada")
+    happened(succeeded=30, failed=12, lost=1)
+    happened(task="shop.tasks.rare", succeeded=10_000, failed=1)
+    Schedule.objects.create(name="nightly", task="tests.tasks.noop", kind="cron", line="0 3 * * *")
+    with connection.cursor() as cursor:
+        # As a beat writes it: the trigger keeps others from doing so.
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "UPDATE jobs_schedule SET next_run_at = now() - interval '1 hour', stale_since = NULL"
+        )
+        cursor.execute("SET session_replication_role = origin")
+    text = page(superuser, FRONT)
+
+    for words in (
+        "No worker serves the queue slow, where 1 job waits.",
+        "The worker gone has not been heard of for 9 min 00 s.",
+        "No beat has served the schedule nightly for 1 h 00 min.",
+        "In the last hour 1 job of shop.tasks.sell has lost its process.",
+        "In the last hour 12 jobs of shop.tasks.sell have failed, of 42.",
+        "The queue paused is paused, and 1 jobs wait in it.",
+        "In the queue default the first job has waited for 20 min 00 s.",
+    ):
+        assert words in text, words
+    assert "shop.tasks.rare has failed" not in text
+    assert "state=failed&amp;task=shop.tasks.sell" in text
+
+
+def test_the_task_that_fails_most_comes_first_with_its_last_error(superuser: Client) -> None:
+    happened(task="shop.tasks.good", succeeded=500)
+    happened(task="shop.tasks.bad", failed=3, succeeded=1)
+    make_job("shop.tasks.bad", state="failed", error=KeyError("first"))
+    last = make_job("shop.tasks.bad", state="failed", error=ValueError("the last straw"))
+    text = page(superuser, FRONT)
+    listed = text[text.index("Tasks of the last hour") :]
+
+    assert listed.index("shop.tasks.bad") < listed.index("shop.tasks.good")
+    assert "ValueError: the last straw" in listed
+    assert f"/{last.pk}/change/" in listed
+    assert "75 %" in listed
+
+
+def test_charts_are_of_the_span_and_queue_that_are_asked_for(superuser: Client) -> None:
+    happened(succeeded=7)
+    happened(queue_name="mail", task="shop.tasks.send", succeeded=5)
+    happened(timedelta(hours=5), seconds=600, succeeded=11)
+    happened(timedelta(days=3), seconds=3600, succeeded=13)
+    happened(task="", ready=4)
+
+    def bars(query: str) -> list[str]:
+        text = page(superuser, f"{FRONT}?{query}")
+        return [
+            part.partition("</title>")[0].rpartition(": ")[2]
+            for part in text.split('<rect class="jobs-succeeded"')[1:]
+        ]
+
+    assert bars("") == ["12 succeeded"]
+    assert bars("queue=mail") == ["5 succeeded"]
+    assert bars("task=shop.tasks.sell") == ["7 succeeded"]
+    assert bars("span=day") == ["11 succeeded", "12 succeeded"]
+    assert bars("span=week&task=shop.tasks.sell") == ["13 succeeded", "11 succeeded", "7 succeeded"]
+    assert bars("span=nonsense") == ["12 succeeded"]
+    assert 'class="jobs-line jobs-ready"' in page(superuser, FRONT)
+
+
+def test_who_may_not_see_jobs_sees_nothing_of_it(transactional_db: None) -> None:
+    few = client_with("view_queue")
+    happened(task="shop.tasks.secret", failed=5)
+
+    assert "jobs-overview" not in page(few, FRONT)
+    assert few.get(reverse("admin:jobs_job_overview")).status_code == 403
+    nobody = Client()
+    assert nobody.get(reverse("admin:jobs_job_overview")).status_code == 302
+
+
+def test_messages_are_for_who_may_see_payloads(transactional_db: None) -> None:
+    viewer = client_with("view_job")
+    happened(task="shop.tasks.bad", failed=3)
+    make_job("shop.tasks.bad", state="failed", error=ValueError("card 4111"))
+    text = page(viewer, FRONT)
+
+    assert "ValueError" in text
+    assert "4111" not in text
+
+
+def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) -> None:
+    for i in range(20):
+        Queue.objects.create(name=f"q{i}")
+        worker(name=f"w{i}")
+        happened(queue_name=f"q{i}", task=f"shop.tasks.t{i}", failed=1)
+        make_job(f"shop.tasks.t{i}", state="running", queue_name=f"q{i}")
+    url = reverse("admin:jobs_job_overview")
+    superuser.get(url)
+    with CaptureQueriesContext(connection) as queries:
+        superuser.get(url)
+
+    # The session and the user, and those of the page.
+    assert len(queries) <= 2 + 9
+    with CaptureQueriesContext(connection) as queries:
+        superuser.get(FRONT)
+    assert len(queries) <= 20
+
+
+def test_durations_and_numbers_are_short() -> None:
+    told = [briefly(one) for one in (2e-5, 0.25, 3.21, 45, 61, 3700, 200_000)]
+
+    assert told == ["20 µs", "250 ms", "3.2 s", "45 s", "1 min 01 s", "1 h 01 min", "2 d 7 h"]
+    assert [shortly(one) for one in (0, 0.123, 7, 12.3, 1234, 56_789)] == [
+        "0", "0.12", "7", "12", "1,234", "57k",
+    ]  # fmt: skip
