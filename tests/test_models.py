@@ -51,7 +51,7 @@ def test_a_minute_has_one_row_of_a_runner_and_one_of_all(runner: UUID | None) ->
     kept = Statistic.objects.create(**row)
     kept.refresh_from_db()
 
-    assert (kept.succeeded, kept.ran_for) == (0, timedelta(0))
+    assert (kept.succeeded, kept.runs, kept.seconds) == (0, [], 60)
     with pytest.raises(IntegrityError), transaction.atomic():
         Statistic.objects.create(**row)
     with pytest.raises(IntegrityError), transaction.atomic():
