@@ -14,6 +14,7 @@ from jobs import Job, enqueue, ids, lifecycle, task
 from jobs.lifecycle import Claimed, Ended
 from jobs.models import Queue, Schedule, Worker
 from jobs.outcomes import Failed, Problem
+from jobs.testing import make_job
 from tests import tasks
 
 LIST = "/admin/jobs/job/"
@@ -204,3 +205,43 @@ def test_progress_and_an_unknown_task_are_shown(superuser: Client) -> None:
 
     assert 'value="25"' in text
     assert "not to be seen" not in text
+
+
+def test_a_job_is_run_again_as_a_new_one_that_names_it(superuser: Client) -> None:
+    first = make_job(
+        tasks.add, [1], {"b": 2}, state="succeeded", priority=4, max_attempts=3, metadata={"a": 1}
+    )
+    change = f"/admin/jobs/job/{first.pk}/change/"
+    assert "Run again" in page(superuser, change)
+
+    answer = superuser.post(f"/admin/jobs/job/{first.pk}/again/")
+    made = Job.objects.exclude(pk=first.pk).get()
+
+    assert answer["Location"] == f"/admin/jobs/job/{made.pk}/change/"
+    assert (made.task, made.args, made.kwargs) == (first.task, [1], {"b": 2})
+    assert (made.state, made.priority, made.max_attempts) == ("queued", 4, 3)
+    assert made.metadata == {"a": 1, "again_of": str(first.pk), "enqueued_by": "ada"}
+    shown = page(superuser, answer["Location"])
+    assert change in shown
+    assert "Run again" not in shown
+    assert LogEntry.objects.get().object_id == str(made.pk)
+    first.refresh()
+    assert first.state == "succeeded"
+
+
+@pytest.mark.django_db
+def test_running_again_takes_its_own_permission_and_a_post() -> None:
+    job = make_job(state="failed")
+    few = client_with("view_job", "retry_job")
+    url = f"/admin/jobs/job/{job.pk}/again/"
+
+    assert "Run again" not in page(few, f"/admin/jobs/job/{job.pk}/change/")
+    assert few.post(url).status_code == 403
+    assert few.get(url).status_code == 405
+    assert Job.objects.count() == 1
+
+
+def test_metadata_that_names_no_job_breaks_no_page(superuser: Client) -> None:
+    for odd in ({"again_of": "x"}, {"again_of": [1]}, ["again_of"], "again_of"):
+        job = make_job(metadata=odd)
+        assert page(superuser, f"/admin/jobs/job/{job.pk}/change/")

@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -104,6 +104,14 @@ class JobAdmin(ShowingAdmin):
     def shown_reason(self, job: Job[Any]) -> str:
         return str(REASONS.get(job.reason or "", job.reason or "–"))
 
+    @admin.display(description=_("again"))
+    def shown_again_of(self, job: Job[Any]) -> SafeString:
+        """Which job it repeats, and for whom."""
+        assert isinstance(job.metadata, dict)
+        first, by = again_of(job), job.metadata.get("enqueued_by", "")
+        url = reverse("admin:jobs_job_change", args=[first])
+        return format_html('<a href="{}" class="jobs-id">{}</a> {}', url, first, by)
+
     shown_finished_at = moment("finished_at", _("finished at"))
     shown_enqueued_at = moment("enqueued_at", _("enqueued at"))
     shown_run_at = moment("run_at", _("run at"))
@@ -111,10 +119,12 @@ class JobAdmin(ShowingAdmin):
     shown_expires_at = moment("expires_at", _("expires at"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        general = (
+        general: tuple[str, ...] = (
             "id", "task", "shown_state", "shown_reason", "shown_progress", "queue_name", "priority",
             "worker",
         )  # fmt: skip
+        if obj is not None and again_of(obj):
+            general = (*general, "shown_again_of")
         times = (
             "shown_enqueued_at",
             "shown_run_at",
@@ -212,6 +222,9 @@ class JobAdmin(ShowingAdmin):
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.retry_job")
 
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.run_job")
+
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.cancel_job")
 
@@ -249,6 +262,11 @@ class JobAdmin(ShowingAdmin):
                 name="jobs_job_retry",
             ),
             path(
+                "<uuid:pk>/again/",
+                self.admin_site.admin_view(require_POST(self._again_view)),
+                name="jobs_job_again",
+            ),
+            path(
                 "<uuid:pk>/cancel/",
                 self.admin_site.admin_view(require_POST(self._cancel_view)),
                 name="jobs_job_cancel",
@@ -265,6 +283,16 @@ class JobAdmin(ShowingAdmin):
         if not self.has_cancel_permission(request):
             raise PermissionDenied
         return self._one(request, pk, _cancel, "cancelled")
+
+    def _again_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+        """A new job; whoever asked for it is led to it."""
+        if not self.has_run_permission(request):
+            raise PermissionDenied
+        job = get_object_or_404(self.get_queryset(request), pk=pk)
+        made = job.run_again(by=request.user.get_username())
+        self.log_addition(request, made, [{"added": {"name": "again", "object": str(job)}}])
+        self.message_user(request, _("It is queued again, as this new job."), messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:jobs_job_change", args=[made.pk]))
 
     def _one(
         self,
@@ -293,9 +321,19 @@ class JobAdmin(ShowingAdmin):
         context = {
             "may_retry": self.has_retry_permission(request),
             "may_cancel": self.has_cancel_permission(request),
+            "may_run": self.has_run_permission(request),
             **(extra_context or {}),
         }
         return super().change_view(request, object_id, form_url, context)
+
+
+def again_of(job: Job[Any]) -> UUID | None:
+    """The job that this one repeats, if its metadata names one: anybody may have written that."""
+    named = job.metadata.get(lifecycle.AGAIN_OF) if isinstance(job.metadata, dict) else None
+    try:
+        return UUID(str(named)) if named else None
+    except ValueError:
+        return None
 
 
 def may_view_payload(request: HttpRequest) -> bool:

@@ -1,11 +1,12 @@
 """Every legal change of a job's state, one file each. Nothing else writes it.
 
-`insert`, `cancel`, `retry` and `pause` work on Django's connection, in the caller's
+`insert`, `again`, `cancel`, `retry` and `pause` work on Django's connection, in the caller's
 transaction. `claim`, `record` and `rescue` are the worker's, and `fire` is the beat's: they take
 a psycopg connection that does nothing else (see `connection`), and each is one statement, fenced
 by the claim, or by the version of the schedule's row.
 """
 
+from .again import AGAIN_OF, again
 from .cancel import cancel, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
@@ -20,6 +21,7 @@ from .retry import retry
 from .running import Told, cancel_requests, write_progress
 
 __all__ = [
+    "AGAIN_OF",
     "FIRST",
     "START",
     "Brought",
@@ -38,6 +40,7 @@ __all__ = [
     "Sent",
     "Told",
     "Walked",
+    "again",
     "cancel",
     "cancel_requests",
     "cancel_these",

@@ -381,6 +381,15 @@ class Job(_Returning[R_co]):
 
         retry(self, delay=delay)
 
+    def run_again(self, *, by: str = "") -> Job[R_co]:
+        """Queue a new job with the same task, arguments and options, in the caller's transaction.
+
+        Its metadata names this one (`again_of`), which stays what it is.
+        """
+        from jobs.lifecycle import again
+
+        return cast("Job[R_co]", again(self, by=by))
+
     def wait(self, timeout: float | timedelta | None = None) -> R_co:
         """Block until it has ended, and return what the task returned.
 
