@@ -7,16 +7,28 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Template
+from django.test import Client, override_settings
+from django.urls import include, path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from jobs.models import Queue, Schedule
+from jobs.models import Job, Queue, Schedule
 from jobs.testing import make_job
 from tests.eventually import eventually
 from tests.overviews import a_busy_hour
 
+
+def watched(request: HttpRequest) -> HttpResponse:
+    """A page of a site's own, about the only job there is."""
+    drawn = Template("<title>x</title>{% load jobs %}{% job_progress job %}")
+    return HttpResponse(drawn.render(Context({"job": Job.objects.get()})))
+
+
+urlpatterns = [path("jobs/", include("jobs.urls")), path("watched/", watched)]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
@@ -138,3 +150,26 @@ def test_the_overview_refreshes_by_itself_and_says_when_it_lost_touch(
     eventually(lambda: not lost())
     # What the browser said of the requests that failed is what was tested.
     browser.get_log("browser")
+
+
+@override_settings(ROOT_URLCONF="tests.test_browser")
+def test_progress_moves_on_the_sites_own_page_until_the_job_has_ended(
+    started: webdriver.Chrome, live_server: Any
+) -> None:
+    job = make_job(state="running", progress_done=1, progress_total=10)
+    started.get(f"{live_server.url}/watched/")
+    started.execute_script(
+        "document.addEventListener('jobs:finished', (e) => { document.title = e.detail.state; })"
+    )
+
+    def bar() -> float:
+        return float(started.execute_script("return document.querySelector('progress').value"))
+
+    assert bar() == 10
+    row = Job.objects.filter(pk=job.pk)
+    row.update(progress_done=6, progress_message="pages")
+    eventually(lambda: bar() == 60)
+    assert "6 / 10 pages" in started.execute_script("return document.body.innerText")
+    row.update(state="succeeded", finished_at=Now(), progress_done=10)
+    eventually(lambda: started.title == "succeeded")
+    assert bar() == 100
