@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 import statistics
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -15,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import enqueue, enqueue_many, histogram, ids
+from jobs.lifecycle import Claimed, Ended
 from jobs.models import Attempt, Job, Statistic
 from jobs.models.statistic import COUNTED, HOUR, MINUTE
+from jobs.outcomes import Succeeded
 from jobs.worker import keeper
 from jobs.worker.tally import Tally
 from tests import tasks
@@ -118,7 +123,73 @@ def test_a_tally_that_is_written_twice_says_the_same(connection: psycopg.Connect
     assert Statistic.objects.count() == 1
 
 
+def ended(seconds_ago: float) -> Ended:
+    """An attempt that succeeded so long ago, after a second."""
+    row = ["id", "a.b", "{}", 1, 0, None, "mail", None, None, None]
+    job = Claimed(row, "claim", time.time() - time.monotonic())
+    job.finished_at = time.time() - seconds_ago
+    job.started_at = job.run_at = job.finished_at - 1
+    return Ended(job, Succeeded())
+
+
+def test_what_could_be_recorded_late_only_takes_nothing_from_what_is_written(
+    connection: psycopg.Connection[Any],
+) -> None:
+    tally = Tally(ids.uuid7())
+    tally.add([ended(130)] * 100)
+    tally.write(connection, 0.0)
+    tally.add([ended(0)])
+    tally.write(connection, 0.0)
+    tally.add([ended(130), *[ended(0)] * 50])
+    # As good as folded: it is counted now.
+    tally.add([ended(500)])
+    tally.write(connection, 0.0)
+
+    assert counted()["succeeded"] == 100 + 1 + 1 + 50 + 1
+    assert Statistic.objects.filter(starts_at__lt=Now() - timedelta(minutes=4)).count() == 0
+
+
+def test_what_cannot_be_written_is_let_go_in_the_end() -> None:
+    tally = Tally(ids.uuid7())
+    refusing = mock.Mock()
+    refusing.execute.side_effect = psycopg.errors.InsufficientPrivilege
+    tally.count("mail", "a.b", "lost")
+    with pytest.raises(psycopg.Error):
+        tally.write(refusing, 100.0)
+
+    assert not tally.is_due(150.0)
+    assert tally.is_due(161.0)
+    tally._clock = time.time() - time.monotonic() + 400
+    with pytest.raises(psycopg.Error):
+        tally.write(refusing, 161.0)
+    assert not tally.is_due(1e9)
+
+
+def test_a_machine_whose_clock_is_wrong_counts_nothing_twice(
+    connection: psycopg.Connection[Any],
+) -> None:
+    tally = Tally(ids.uuid7())
+    tally.count("mail", "a.b", "lost")
+    with mock.patch("jobs.worker.tally.time.time", return_value=time.time() - 900):
+        late = Tally(ids.uuid7())
+        late.count("mail", "a.b", "lost")
+        late.write(connection, 0.0)
+    # The server has refused the row, and told the time.
+    assert counted()["lost"] == 0
+    for _ in range(3):
+        late.count("mail", "a.b", "lost")
+        late.write(connection, 0.0)
+        keep(connection)
+
+    assert counted()["lost"] == 3
+
+
 # How they are kept.
+
+
+def keep(connection: psycopg.Connection[Any]) -> None:
+    for _ in keeper.keep(connection):
+        pass
 
 
 def made(ago: timedelta, **columns: Any) -> None:
@@ -136,7 +207,7 @@ def test_rows_of_runners_are_folded_into_minutes_and_these_into_longer_spans(
     Statistic.objects.filter(failed=0).update(
         starts_at=Statistic.objects.filter(failed=0).first().starts_at  # type: ignore[union-attr]
     )
-    keeper.keep(connection)
+    keep(connection)
 
     folded = Statistic.objects.get(runner=None, task="a.b")
     assert (folded.succeeded, folded.waits, folded.runs) == (6, [1, 2, 5], [2])
@@ -145,13 +216,13 @@ def test_rows_of_runners_are_folded_into_minutes_and_these_into_longer_spans(
     Statistic.objects.all().delete()
     for again in range(2):
         made(days, succeeded=1, waits=[again, 1], ready=again)
-        keeper.keep(connection)
+        keep(connection)
     hour = Statistic.objects.get(task="a.b")
     assert (hour.seconds, hour.succeeded, hour.waits, hour.ready) == (HOUR, 2, [1, 2], 1)
     assert hour.starts_at.minute == 0
 
     made(timedelta(days=93), seconds=HOUR)
-    keeper.keep(connection)
+    keep(connection)
     assert list(Statistic.objects.exclude(task="")) == [hour]
 
 
@@ -160,14 +231,52 @@ def test_queues_are_sampled_once_in_a_minute(connection: psycopg.Connection[Any]
     enqueue_many(tasks.noop, [()] * 7)
     Job.objects.update(run_at=Now() - timedelta(seconds=90))
     tasks.noop.using(run_after=timedelta(hours=1)).enqueue()
-    keeper.keep(connection)
+    low = tasks.noop.using(priority=-5).enqueue()
+    Job.objects.filter(pk=low.pk).update(run_at=Now() - timedelta(days=2))
+    keep(connection)
     enqueue(tasks.noop)
-    keeper.keep(connection)
+    keep(connection)
 
     found = {one.queue_name: one for one in Statistic.objects.filter(task="").order_by("pk")[:2]}
-    assert found["default"].ready == 7
+    assert found["default"].ready == 8
+    # Of all priorities.
     assert found["default"].oldest is not None
-    assert 89 < found["default"].oldest < 120
+    assert found["default"].oldest > 86_400
     assert (found["empty"].ready, found["empty"].oldest) == (0, 0)
     # Twice, should a minute have begun meanwhile.
     assert Statistic.objects.count() in (2, 4)
+
+
+def test_a_keeper_does_one_statement_at_a_step_and_keeps_what_it_did(
+    connection: psycopg.Connection[Any],
+) -> None:
+    made(timedelta(days=93), seconds=HOUR)
+    made(timedelta(minutes=10), runner=ids.uuid7(), succeeded=3)
+    one = keeper.Keeper()
+    one._next_at = 0.0
+    for _ in range(20):
+        one.step(connection)
+
+    assert one._round is None
+    [row] = Statistic.objects.exclude(task="")
+    assert (row.runner, row.succeeded, row.seconds) == (None, 3, MINUTE)
+
+
+def test_folding_reads_what_is_old_and_not_the_whole_table(
+    connection: psycopg.Connection[Any],
+) -> None:
+    connection.execute(
+        "INSERT INTO jobs_statistic (starts_at, seconds, queue_name, task)"
+        " SELECT statement_timestamp() - i * interval '1 hour', 3600, 'q', 't'"
+        " FROM generate_series(1, 20000) AS i"
+    )
+    connection.execute("ANALYZE jobs_statistic")
+    said = {"of_runners": True, "of": MINUTE, "into": MINUTE, "older_than": 300.0}
+    row = connection.execute(
+        "EXPLAIN (FORMAT JSON) " + keeper._STATEMENTS["fold"],  # type: ignore[operator]
+        said,
+    ).fetchone()
+    assert row is not None
+
+    conditions = re.findall(r"Index Cond.{80}", str(row[0]))
+    assert any("seconds = " in one and "starts_at <" in one for one in conditions), conditions

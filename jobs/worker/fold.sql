@@ -1,4 +1,4 @@
--- Fold statistics: the rows of all runners of a minute into one, minutes into ten minutes, and these
+-- Fold statistics, some at a time (the planner's joins of CTEs are loops here): the rows of all runners of a minute into one, minutes into ten minutes, and these
 -- into hours. Whatever another worker is folding just now is its own; a row that is there already is added to.
 WITH old AS (
     DELETE FROM jobs_statistic
@@ -8,8 +8,8 @@ WITH old AS (
         WHERE seconds = %(of)s
           AND (runner IS NOT NULL) = %(of_runners)s
           AND starts_at < statement_timestamp() - %(older_than)s * interval '1 second'
-        ORDER BY id
-        LIMIT 5000
+        ORDER BY seconds, starts_at
+        LIMIT 1000
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING
@@ -69,3 +69,4 @@ SET succeeded = there.succeeded + excluded.succeeded,
         FROM unnest(there.runs, excluded.runs) WITH ORDINALITY AS both_ (mine, other, place)
         ORDER BY place
     )
+RETURNING id

@@ -1,20 +1,25 @@
 -- How many jobs are ready in each queue, and for how long the first has been: once in a minute,
--- whoever comes first. Counted so far and no further: nobody tells a hundred thousand from more.
+-- whoever comes first. Counted so far and no further: nobody tells a hundred thousand from more. Which
+-- is the first, of all priorities, a look has told.
 INSERT INTO jobs_statistic (starts_at, seconds, queue_name, task, ready, oldest)
-SELECT minute.starts_at, 60, queue.name, '', first.ready, coalesce(first.oldest, 0)
+SELECT
+    minute.starts_at, 60, queue.name, '', ready.count,
+    greatest(0, extract(epoch FROM statement_timestamp()) - coalesce(
+        first.run_at, extract(epoch FROM statement_timestamp())
+    ))
 FROM (SELECT date_trunc('minute', statement_timestamp()) AS starts_at) AS minute
 CROSS JOIN jobs_queue AS queue
+LEFT JOIN unnest(%(queues)s::text[], %(firsts)s::float8[]) AS first (queue_name, run_at)
+    ON first.queue_name = queue.name
 CROSS JOIN LATERAL (
-    SELECT
-        count(*)::integer AS ready,
-        extract(epoch FROM statement_timestamp() - min(run_at))::float8 AS oldest
+    SELECT count(*)::integer AS count
     FROM (
-        SELECT run_at
+        SELECT
         FROM jobs_job
         WHERE claimable AND queue_name = queue.name AND run_at <= statement_timestamp()
         LIMIT 100000
-    ) AS ready
-) AS first
+    ) AS found
+) AS ready
 WHERE NOT EXISTS (
     SELECT
     FROM jobs_statistic AS there

@@ -25,7 +25,7 @@ from .autoscale import Autoscale
 from .bell import Bell, Call
 from .console import Console
 from .family import Child, Family, how_it_died
-from .keeper import Keeper
+from .keeper import Keeper, keep
 from .link import Connection, Link
 from .options import Options
 from .pruner import Pruner
@@ -326,13 +326,24 @@ class Supervisor:
         control = self._link.control
         if control is None:
             return
-        now = time.monotonic()
+        if self._rescuer.tally.is_due(time.monotonic()):
+            self._write_tally(control)
+        if self._is_ending or self._options.burst:
+            return
         with self._link.trying():
-            if self._rescuer.tally.is_due(now):
-                self._rescuer.tally.write(control, now)
-            if not (self._is_ending or self._options.burst):
-                self._keeper.step(control)
-                self._pruner.step(control)
+            self._keeper.step(control)
+        with self._link.trying():
+            self._pruner.step(control)
+
+    def _write_tally(self, control: Connection) -> None:
+        """What somebody holds, or the server refuses, costs some counts and nothing else."""
+        with self._link.trying():
+            try:
+                self._rescuer.tally.write(control, time.monotonic())
+            except psycopg.Error as error:
+                if lifecycle.is_gone(error):
+                    raise
+                logger.warning("worker %s: statistics: %s", self._options.name, str(error).strip())
 
     def _waited(self, control: Connection) -> float:
         """For how many seconds the first due job of the worker's queues has waited."""
@@ -407,12 +418,20 @@ class Supervisor:
 
     # The end.
 
+    def _keep_once(self, control: Connection) -> None:
+        with contextlib.suppress(psycopg.Error), control.transaction():
+            for _ in keep(control):
+                pass
+
     def _end(self) -> None:
         try:
             self._link.connect(patiently=False)
             assert self._link.control is not None
             self._rescue()
-            self._rescuer.tally.write(self._link.control, time.monotonic())
+            self._write_tally(self._link.control)
+            if self._options.burst:
+                # Where workers only ever run in bursts, nobody else keeps the statistics.
+                self._keep_once(self._link.control)
             presence.leave(self._link.control, self._id)
         except psycopg.Error as error:
             logger.warning(

@@ -31,8 +31,8 @@ from jobs.outcomes import (
     TakenOver,
 )
 
-# Written at most so often, in seconds.
-_EVERY = 5.0
+# All in seconds. Written at most so often, and after an error so much later.
+_EVERY, _PATIENCE = 5.0, 60.0
 # A minute's rows are folded after FOLD_AFTER; what could not be written by then is let go.
 FOLD_AFTER = 300.0
 _LATEST = FOLD_AFTER - 60.0
@@ -74,69 +74,83 @@ class Tally:
         self._runner = runner
         # By the minute, in seconds since the epoch on the server's clock.
         self._minutes: dict[int, Cells] = {}
-        self._written_at = 0.0
-        # Add to time.monotonic() for the server's time.
-        self._clock = 0.0
+        self._write_at = 0.0
+        # Add to time.monotonic() for the server's time; None: not known yet.
+        self._clock: float | None = None
 
     def add(self, batch: Sequence[Ended]) -> Counter[str]:
-        """Count what has ended, all of it in the minute of the first that had started; returns
-        how many by their outcome's name."""
+        """Count what has ended; returns how many by their outcome's name."""
         names: Counter[str] = Counter()
-        cells: Cells | None = None
+        cells: Cells = {}  # type: ignore[assignment]
+        minute = -1.0
         for job, outcome in batch:
-            # As type() would say, without a call: this is the hot path.
             name = NAMES[outcome.__class__]
             names[name] += 1
             if not job.started_at or name == "taken_over":
                 continue
-            if cells is None:
-                cells = self.cells(job.finished_at)
+            if job.finished_at // MINUTE != minute:
+                minute = job.finished_at // MINUTE
+                self._clock = job.clock
+                cells = self._cells(job.finished_at)
             cell = cells[job.queue_name, job.task]
             cell.is_new = True
             cell.counts[name] += 1
-            # As histogram.bucket has it.
+            # As histogram.bucket has it, without a call: this is the hot path.
             waited = (job.started_at - job.run_at) * 1e6
             took = (job.finished_at - job.started_at) * 1e6
             cell.waits[frexp(waited * waited + 1.0)[1]] += 1
             cell.runs[frexp(took * took + 1.0)[1]] += 1
         return names
 
-    def cells(self, moment: float) -> Cells:
-        """Where what ends at that moment is counted."""
-        self._clock = moment - time.monotonic()
+    def count(self, queue_name: str, task: str, name: str) -> None:
+        """One that ended just now; nobody knows how long it took."""
+        cell = self._cells(self._now())[queue_name, task]
+        cell.counts[name] += 1
+        cell.is_new = True
+
+    def _now(self) -> float:
+        """The server's time, as far as it is known here."""
+        return time.time() if self._clock is None else time.monotonic() + self._clock
+
+    def _cells(self, moment: float) -> Cells:
+        """Where what ends at that moment is counted: in the present minute, what could not be
+        recorded for so long that its own is as good as folded."""
+        now = self._now()
+        if now - moment > _LATEST - MINUTE:
+            moment = now
         minute = int(moment // MINUTE) * MINUTE
         found = self._minutes.get(minute)
         if found is None:
             found = self._minutes[minute] = defaultdict(Cell)
         return found
 
-    def count(self, queue_name: str, task: str, name: str) -> None:
-        """One that ended just now, by this machine's clock; nobody knows how long it took."""
-        cell = self.cells(time.time())[queue_name, task]
-        cell.counts[name] += 1
-        cell.is_new = True
-
     def is_due(self, now: float) -> bool:
-        return bool(self._minutes) and now - self._written_at > _EVERY
+        return bool(self._minutes) and now >= self._write_at
 
     def write(self, connection: psycopg.Connection[Any], now: float) -> None:
-        """Write what has changed."""
-        self._written_at = now
-        moment = now + self._clock
+        """Write what has changed; `now` is monotonic. After an error it is tried again later, and
+        what is too old by then is let go."""
+        self._write_at = now + _PATIENCE
         rows = [
             (minute, *key, cell)
             for minute, cells in self._minutes.items()
             for key, cell in cells.items()
-            if cell.is_new and moment - minute < _LATEST
+            if cell.is_new
         ]
-        if rows:
-            connection.execute(_WRITE, self._parameters(rows))
-        for _, _, _, cell in rows:
-            cell.is_new = False
-        # The last minute may yet be counted in.
-        self._minutes = {
-            minute: cells for minute, cells in self._minutes.items() if moment - minute < 2 * MINUTE
-        }
+        try:
+            if rows:
+                told = connection.execute(_WRITE, self._parameters(rows)).fetchone()
+                assert told is not None
+                self._clock = told[0] - time.monotonic()
+                for _, _, _, cell in rows:
+                    cell.is_new = False
+            self._write_at = now + _EVERY
+        finally:
+            # Whole, until nothing can be added to it any more.
+            oldest = self._now() - FOLD_AFTER
+            self._minutes = {
+                minute: cells for minute, cells in self._minutes.items() if minute > oldest
+            }
 
     def _parameters(self, rows: list[tuple[int, str, str, Cell]]) -> dict[str, Any]:
         cells = [row[3] for row in rows]
