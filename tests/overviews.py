@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from jobs import histogram, ids
-from jobs.models import Job, Queue, Statistic, Worker
+from jobs.models import Claim, Job, Queue, Statistic, Worker
 from jobs.testing import make_job
 
 # (queue, task, jobs in a minute, share that fails, seconds)
@@ -91,3 +91,6 @@ def _now() -> None:
             error=PermissionError(text),
         )  # fmt: skip
     Job.objects.queued().update(run_at=Now() - timedelta(seconds=2))
+    workers = list(Worker.objects.order_by("name"))
+    for i, claim in enumerate(Claim.objects.order_by("id")):
+        Claim.objects.filter(pk=claim.pk).update(worker_id=workers[i % 2].pk)

@@ -6,16 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import path, reverse
 
 from jobs import histogram, ids, lifecycle
+from jobs.admin import JobAdmin
 from jobs.admin.attention import briefly
 from jobs.admin.charts import shortly
-from jobs.models import Queue, Schedule, Statistic, Worker
+from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
 from jobs.testing import make_job
 from tests.test_admin import client_with, page
 
@@ -61,7 +65,8 @@ def test_queues_are_told_with_what_waits_runs_and_has_ended(superuser: Client) -
     Queue.objects.create(name="default")
     worker()
     for state in ("queued", "queued", "running"):
-        make_job("shop.tasks.sell", state=state, worker="w/1" if state == "running" else None)
+        make_job("shop.tasks.sell", state=state)
+    Claim.objects.update(worker_id=Worker.objects.get().pk)
     make_job("shop.tasks.sell", run_at=Now() + timedelta(hours=1))
     happened(succeeded=90, failed=10, waits=took(0.02, 100), runs=took(3, 100))
     text = page(superuser, FRONT)
@@ -73,7 +78,7 @@ def test_queues_are_told_with_what_waits_runs_and_has_ended(superuser: Client) -
     assert "ms" in cells[6]
     assert " s · " in cells[7]
     # The worker, and what it runs.
-    assert "1 / 2" in text
+    assert "2 × (1 + 9)" in text
     assert ">sell</a>" in text
 
 
@@ -162,14 +167,84 @@ def test_who_may_not_see_jobs_sees_nothing_of_it(transactional_db: None) -> None
     assert nobody.get(reverse("admin:jobs_job_overview")).status_code == 302
 
 
-def test_messages_are_for_who_may_see_payloads(transactional_db: None) -> None:
+def test_each_part_is_for_who_may_see_it(transactional_db: None) -> None:
     viewer = client_with("view_job")
+    worker(name="secret-worker", heartbeat_at=Now() - timedelta(minutes=9))
+    Queue.objects.create(name="secret-queue")
     happened(task="shop.tasks.bad", failed=3)
-    make_job("shop.tasks.bad", state="failed", error=ValueError("card 4111"))
+    make_job("shop.tasks.bad", state="failed", error=PermissionError("card 4111"))
     text = page(viewer, FRONT)
 
-    assert "ValueError" in text
-    assert "4111" not in text
+    assert "shop.tasks.bad" in text
+    for hidden in ("PermissionError", "4111", "secret-worker", "secret-queue"):
+        assert hidden not in text
+
+
+def test_a_schedule_that_no_beat_has_planned_is_told(superuser: Client) -> None:
+    Schedule.objects.create(name="nightly", task="tests.tasks.noop", kind="cron", line="0 3 * * *")
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE jobs_schedule SET stale_since = now() - interval '10 minutes'")
+        cursor.execute("SET session_replication_role = origin")
+
+    assert "No beat has served the schedule nightly for 10 min 00 s." in page(superuser, FRONT)
+
+
+def test_a_job_that_sql_has_made_odd_breaks_no_page(superuser: Client) -> None:
+    worker()
+    job = make_job(state="running")
+    Claim.objects.update(worker_id=Worker.objects.get().pk)
+    Job.objects.filter(pk=job.pk).update(last_attempted_at=None)
+
+    assert ">example</a>" in page(superuser, FRONT)
+
+
+def test_the_first_of_all_priorities_is_told(superuser: Client) -> None:
+    Queue.objects.create(name="default")
+    worker()
+    starving = make_job(priority=-5, run_at=Now() - timedelta(days=2))
+    for _ in range(20):
+        make_job()
+    text = page(superuser, FRONT)
+
+    assert starving.priority == -5
+    assert "the first job has waited for 2 d 0 h." in text
+
+
+# Other sites of the admin.
+
+
+class Ops(AdminSite):
+    """With the jobs' page, and no other."""
+
+
+class Support(AdminSite):
+    """Without any."""
+
+
+ops, support = Ops("ops"), Support("support")
+ops.register(Job, JobAdmin)
+support.register(User)
+urlpatterns = [
+    path("ops/", ops.urls),
+    path("support/", support.urls),
+    path("admin/", admin.site.urls),
+]
+
+
+def test_each_site_of_the_admin_leads_to_its_own_pages(superuser: Client) -> None:
+    worker(heartbeat_at=Now() - timedelta(minutes=9))
+    happened(failed=5)
+    with override_settings(ROOT_URLCONF="tests.test_overview"):
+        text = page(superuser, "/ops/jobs/")
+        refreshed = superuser.get("/ops/jobs/job/overview/").content.decode()
+
+    for shown in (text, refreshed):
+        assert 'href="/ops/jobs/job/?state=failed' in shown
+        assert "/admin/jobs/" not in shown
+        # A page that this site has not is no link.
+        assert "<li>The worker w has not been heard of" in shown
+    assert 'data-url="/ops/jobs/job/overview/?span=hour"' in text
 
 
 def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) -> None:
@@ -184,7 +259,7 @@ def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) ->
         superuser.get(url)
 
     # The session and the user, and those of the page.
-    assert len(queries) <= 2 + 9
+    assert len(queries) <= 2 + 11
     with CaptureQueriesContext(connection) as queries:
         superuser.get(FRONT)
     assert len(queries) <= 20

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
-from urllib.parse import urlencode
 
-from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
 from jobs import conf
 
 from . import figures
 from .figures import Overview
+from .places import Places
 
 # A first job that has waited for longer is told, in seconds; and a task that fails more often.
 _LONG, _OFTEN = 300.0, 0.05
@@ -23,25 +23,24 @@ class Remark(NamedTuple):
     url: str
 
 
-def remarks(found: Overview) -> list[Remark]:
-    """All there is to say; empty: all is well."""
+def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list[Remark]:
+    """All there is to say to who may see it; empty: all is well."""
     return [
-        *_unserved(found),
-        *_silent(found),
-        *_late(found),
-        *_lost(found),
-        *_failing(found),
-        *_slow(found),
+        *_unserved(found, places),
+        *(_silent(found, places) if may("view_worker") else ()),
+        *(_late(found, places) if may("view_schedule") else ()),
+        *_lost(found, places),
+        *_failing(found, places),
+        *_slow(found, places),
     ]
 
 
-def jobs_url(**filters: str) -> str:
-    """The list of jobs, filtered."""
-    return f"{reverse('admin:jobs_job_changelist')}?{urlencode(filters)}"
-
-
 def capped(count: int) -> str:
-    return f"{figures.MOST:,}+" if count > figures.MOST else f"{count:,}"
+    return f"{whole(figures.MOST)}+" if count > figures.MOST else whole(count)
+
+
+def whole(count: int) -> str:
+    return number_format(count, force_grouping=True)
 
 
 def briefly(seconds: float) -> str:
@@ -51,7 +50,7 @@ def briefly(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{number_format(seconds, 1)} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(int(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
@@ -59,7 +58,7 @@ def briefly(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def _unserved(found: Overview) -> Iterator[Remark]:
+def _unserved(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
         if queue.ready and not queue.workers and queue.paused_by is None:
             told = ngettext(
@@ -68,28 +67,28 @@ def _unserved(found: Overview) -> Iterator[Remark]:
                 queue.ready,
             )
             words = told % {"queue": queue.name, "count": capped(queue.ready)}
-            yield Remark(words, jobs_url(state="queued", queue=queue.name))
+            yield Remark(words, places.jobs(state="queued", queue=queue.name))
 
 
-def _silent(found: Overview) -> Iterator[Remark]:
+def _silent(found: Overview, places: Places) -> Iterator[Remark]:
     timeout = conf.settings().heartbeat_timeout.total_seconds()
     for one in found.workers:
         if one.silent_for > timeout / 2:
             told = gettext("The worker %(worker)s has not been heard of for %(time)s.")
             words = told % {"worker": one.worker.name, "time": briefly(one.silent_for)}
-            yield Remark(words, reverse("admin:jobs_worker_changelist"))
+            yield Remark(words, places.of("jobs_worker_changelist"))
 
 
-def _late(found: Overview) -> Iterator[Remark]:
+def _late(found: Overview, places: Places) -> Iterator[Remark]:
     for schedule in found.late:
         late = schedule.late_by(found.now)
         if late is not None:
             told = gettext("No beat has served the schedule %(schedule)s for %(time)s.")
             words = told % {"schedule": schedule.name, "time": briefly(late.total_seconds())}
-            yield Remark(words, reverse("admin:jobs_schedule_changelist"))
+            yield Remark(words, places.of("jobs_schedule_changelist"))
 
 
-def _lost(found: Overview) -> Iterator[Remark]:
+def _lost(found: Overview, places: Places) -> Iterator[Remark]:
     for name, sums in found.tasks.items():
         if count := sums.counts["lost"]:
             told = ngettext(
@@ -97,10 +96,10 @@ def _lost(found: Overview) -> Iterator[Remark]:
                 "In the last hour %(count)d jobs of %(task)s have lost their process.",
                 count,
             )
-            yield Remark(told % {"count": count, "task": name}, jobs_url(task=name))
+            yield Remark(told % {"count": count, "task": name}, places.jobs(task=name))
 
 
-def _failing(found: Overview) -> Iterator[Remark]:
+def _failing(found: Overview, places: Places) -> Iterator[Remark]:
     for name, sums in sorted(found.tasks.items(), key=lambda item: -item[1].counts["failed"]):
         failed = sums.counts["failed"]
         if failed and failed >= _OFTEN * sums.ended:
@@ -109,17 +108,17 @@ def _failing(found: Overview) -> Iterator[Remark]:
                 "In the last hour %(count)s jobs of %(task)s have failed, of %(all)s.",
                 failed,
             )
-            words = told % {"count": f"{failed:,}", "task": name, "all": f"{sums.ended:,}"}
-            yield Remark(words, jobs_url(state="failed", task=name))
+            words = told % {"count": whole(failed), "task": name, "all": whole(sums.ended)}
+            yield Remark(words, places.jobs(state="failed", task=name))
 
 
-def _slow(found: Overview) -> Iterator[Remark]:
+def _slow(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
         if queue.paused_by is not None and queue.ready:
             told = gettext("The queue %(queue)s is paused, and %(count)s jobs wait in it.")
             words = told % {"queue": queue.name, "count": capped(queue.ready)}
-            yield Remark(words, reverse("admin:jobs_queue_changelist"))
+            yield Remark(words, places.of("jobs_queue_changelist"))
         elif queue.workers and (queue.oldest or 0.0) > _LONG:
             told = gettext("In the queue %(queue)s the first job has waited for %(time)s.")
             words = told % {"queue": queue.name, "time": briefly(queue.oldest or 0.0)}
-            yield Remark(words, jobs_url(state="queued", queue=queue.name))
+            yield Remark(words, places.jobs(state="queued", queue=queue.name))

@@ -8,43 +8,64 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import add
+from typing import NamedTuple
+from uuid import UUID
 
 from django.db import connections
+from django.db.models import Q
 
 from jobs import conf, histogram
-from jobs.models import Job, Queue, Schedule, Statistic, Worker
+from jobs.lifecycle.statements import statement
+from jobs.models import Queue, Schedule, Statistic, Worker
+from jobs.models.statistic import HOUR, MINUTE, TEN_MINUTES
 
 # Nobody tells ten thousand from more.
 MOST = 10_000
-# Of running jobs, so many are looked at.
-_MOST_RUNNING = 2_000
+# Of jobs that runners hold, so many are looked at.
+MOST_HELD = 5_000
 
 _NOW = """
-SELECT
-    queue.name, first.ready, first.oldest, later.scheduled
+SELECT queue.name, ready.count, later.count
 FROM jobs_queue AS queue
 CROSS JOIN LATERAL (
-    SELECT
-        count(*) AS ready,
-        extract(epoch FROM statement_timestamp() - min(run_at))::float8 AS oldest
+    SELECT count(*)
     FROM (
-        SELECT run_at
+        SELECT
         FROM jobs_job
         WHERE claimable AND queue_name = queue.name AND run_at <= statement_timestamp()
         LIMIT %(most)s
-    ) AS ready
-) AS first
+    ) AS found
+) AS ready
 CROSS JOIN LATERAL (
-    SELECT count(*) AS scheduled
+    SELECT count(*)
     FROM (
         SELECT
         FROM jobs_job
         WHERE claimable AND queue_name = queue.name AND run_at > statement_timestamp()
         LIMIT %(most)s
-    ) AS later
+    ) AS found
 ) AS later
 """
+# Through the claims, which are few: what runners hold, those that stand in line there among them.
+_HELD = """
+SELECT member.worker_id, job.queue_name, job.id, job.task, job.last_attempted_at
+FROM (
+    SELECT claim.worker_id, member.id
+    FROM jobs_claim AS claim
+    CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
+    LIMIT %(most)s
+) AS member
+CROSS JOIN LATERAL (
+    SELECT queue_name, id, task, last_attempted_at
+    FROM jobs_job
+    WHERE id = member.id AND state = 'running'
+    OFFSET 0
+) AS job
+ORDER BY job.last_attempted_at, job.id
+"""
+_COUNTED = ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost")
+_COLUMNS = ("starts_at", "queue_name", "task", *_COUNTED, "waits", "runs", "ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,18 @@ SPANS = {
 }
 
 
+class Row(NamedTuple):
+    """A statistic, as far as it is shown."""
+
+    starts_at: datetime
+    queue_name: str
+    task: str
+    counts: tuple[int, ...]
+    waits: list[int]
+    runs: list[int]
+    ready: int | None
+
+
 @dataclass(slots=True)
 class Sums:
     """What some statistics come to."""
@@ -79,13 +112,11 @@ class Sums:
     runs: list[int] = field(default_factory=lambda: [0] * histogram.BUCKETS)
     ready: int | None = None
 
-    def add(self, row: Statistic) -> None:
-        for name in ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost"):
-            self.counts[name] += getattr(row, name)
+    def add(self, row: Row) -> None:
+        for name, count in zip(_COUNTED, row.counts, strict=True):
+            self.counts[name] += count
         _plus(self.waits, row.waits)
         _plus(self.runs, row.runs)
-        if row.ready is not None:
-            self.ready = (self.ready or 0) + row.ready
 
     @property
     def ended(self) -> int:
@@ -107,27 +138,36 @@ class Sums:
 
 
 def _plus(sums: list[int], counts: Sequence[int]) -> None:
-    for place, count in enumerate(counts):
-        if count:
-            sums[min(place, histogram.BUCKETS - 1)] += count
+    sums[: len(counts)] = map(add, sums, counts[: len(sums)])
 
 
 @dataclass(slots=True)
 class QueueNow:
     name: str
     ready: int
+    # For how long the first has been ready, in seconds, whatever its priority; None: unknown.
     oldest: float | None
     scheduled: int
-    running: int
+    held: int
     paused_by: str | None
     workers: int
     sums: Sums
 
 
+class Held(NamedTuple):
+    """A job that a runner holds: it runs, or stands in line there."""
+
+    worker_id: UUID
+    queue_name: str
+    id: UUID
+    task: str
+    since: datetime | None
+
+
 @dataclass(slots=True)
 class WorkerNow:
     worker: Worker
-    running: list[Job[Any]]
+    held: list[Held]
     silent_for: float
 
 
@@ -161,32 +201,41 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         # Samples are of a queue, whatever its tasks.
         and (not task or row.task in (task, ""))
     )
-    running = list(
-        Job.objects.using(alias)
-        .running()
-        .only("id", "task", "queue_name", "worker", "last_attempted_at")
-        .order_by("last_attempted_at")[:_MOST_RUNNING]
-    )
+    held = _held(alias)
     workers = list(Worker.objects.using(alias))
     return Overview(
         now=now,
-        queues=_queues(alias, workers, Counter(job.queue_name for job in running), by_queue),
-        workers=_workers(workers, running, now),
+        queues=_queues(alias, workers, Counter(job.queue_name for job in held), by_queue),
+        workers=_workers(workers, held, now),
         tasks=dict(by_task),
         columns=_columns(shown, span, now),
         late=_late(alias, now),
     )
 
 
-def _statistics(alias: str, length: timedelta) -> tuple[list[Statistic], datetime]:
+def _statistics(alias: str, length: timedelta) -> tuple[list[Row], datetime]:
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT statement_timestamp()")
         [now] = cursor.fetchone()
-    return list(Statistic.objects.using(alias).filter(starts_at__gte=now - length)), now
+    found = Statistic.objects.using(alias).filter(
+        # All there are: the index begins with it.
+        seconds__in=(MINUTE, TEN_MINUTES, HOUR),
+        starts_at__gte=now - length,
+    )
+    return [
+        Row(one[0], one[1], one[2], one[3:-3], one[-3], one[-2], one[-1])
+        for one in found.values_list(*_COLUMNS).iterator(chunk_size=5_000)
+    ], now
+
+
+def _held(alias: str) -> list[Held]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_HELD, {"most": MOST_HELD})
+        return [Held(*row) for row in cursor.fetchall()]
 
 
 def _queues(
-    alias: str, workers: list[Worker], running: Counter[str], by_queue: dict[str, Sums]
+    alias: str, workers: list[Worker], held: Counter[str], by_queue: dict[str, Sums]
 ) -> list[QueueNow]:
     paused = {
         queue.name: queue.paused_by
@@ -195,19 +244,25 @@ def _queues(
     with connections[alias].cursor() as cursor:
         cursor.execute(_NOW, {"most": MOST + 1})
         rows = cursor.fetchall()
+        # The first of each lane, as runners look for it; of paused queues, none.
+        cursor.execute(statement("look"))
+        ages: dict[str, float] = {}
+        for name, _, run_at, _, now in cursor.fetchall():
+            if name is not None:
+                ages[name] = max(now - run_at, ages.get(name, 0.0))
     return sorted(
         (
             QueueNow(
                 name=name,
                 ready=ready,
-                oldest=oldest,
+                oldest=ages.get(name) if ready else None,
                 scheduled=scheduled,
-                running=running[name],
+                held=held[name],
                 paused_by=paused.get(name),
                 workers=sum(_serves(worker, name) for worker in workers),
                 sums=by_queue.get(name) or Sums(),
             )
-            for name, ready, oldest, scheduled in rows
+            for name, ready, scheduled in rows
         ),
         key=lambda queue: queue.name,
     )
@@ -219,18 +274,17 @@ def _serves(worker: Worker, queue_name: str) -> bool:
     return worker.queues is None or queue_name in worker.queues
 
 
-def _workers(workers: list[Worker], running: list[Job[Any]], now: datetime) -> list[WorkerNow]:
-    own: defaultdict[str, list[Job[Any]]] = defaultdict(list)
-    for job in running:
-        # "name/1": the runner's number stands behind it.
-        own[(job.worker or "").rpartition("/")[0]].append(job)
+def _workers(workers: list[Worker], held: list[Held], now: datetime) -> list[WorkerNow]:
+    own: defaultdict[UUID, list[Held]] = defaultdict(list)
+    for job in held:
+        own[job.worker_id].append(job)
     return [
-        WorkerNow(worker, own[worker.name], (now - worker.heartbeat_at).total_seconds())
+        WorkerNow(worker, own[worker.pk], (now - worker.heartbeat_at).total_seconds())
         for worker in workers
     ]
 
 
-def _columns(rows: Iterable[Statistic], span: Span, now: datetime) -> list[Sums]:
+def _columns(rows: Iterable[Row], span: Span, now: datetime) -> list[Sums]:
     columns = [Sums() for _ in range(span.columns)]
     # What ready jobs there were is a level: of the samples of a column and a queue, the highest.
     ready: dict[tuple[int, str], int] = {}
@@ -250,11 +304,14 @@ def _columns(rows: Iterable[Statistic], span: Span, now: datetime) -> list[Sums]
 
 
 def _late(alias: str, now: datetime) -> list[Schedule]:
-    """Schedules that no beat serves."""
+    """Schedules that no beat serves, or has planned."""
+    minute_ago = now - timedelta(minutes=1)
     due = Schedule.objects.using(alias).filter(
-        enabled=True, retired_at=None, next_run_at__lt=now - timedelta(minutes=1)
+        Q(next_run_at__lt=minute_ago) | Q(stale_since__lt=minute_ago),
+        enabled=True,
+        retired_at=None,
     )
-    return list(due.order_by("next_run_at")[:5])
+    return list(due.order_by("next_run_at", "name")[:5])
 
 
 def beginning(span: Span, now: datetime, place: int) -> datetime:

@@ -307,7 +307,9 @@ class JobAdmin(ShowingAdmin):
 
     def _overview(self, request: HttpRequest) -> HttpResponse:
         """What the front page shows, for its script."""
-        if not self.has_view_permission(request):
+        # As AdminSite does for its own pages.
+        request.current_app = self.admin_site.name
+        if not overview.is_for(request):
             raise PermissionDenied
         return render(request, "admin/jobs/overview.html", overview.context(request))
 

@@ -4,12 +4,11 @@ week went. The front page of Jobs in the admin, which a script refreshes while i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -18,8 +17,12 @@ from jobs import conf
 from jobs.models import Attempt
 
 from . import attention, charts, figures
-from .attention import briefly, capped, jobs_url
+from .attention import briefly, capped, whole
 from .figures import SPANS, Overview, Sums
+from .places import Places
+
+# (the page again, with these chosen otherwise)
+Here = Callable[..., str]
 
 # So many tasks are listed.
 _MOST_TASKS = 10
@@ -33,88 +36,108 @@ _OUTCOMES = (
 )
 
 
+# So often the script asks, in seconds: longer spans change less, and are more to read.
+_EVERY = {"hour": 5, "day": 60, "week": 60}
+
+
+def is_for(request: HttpRequest) -> bool:
+    """Whether whoever asks may see it, on a site of the admin that has the jobs' pages."""
+    may_see: bool = request.user.has_perm("jobs.view_job")
+    return may_see and bool(Places(request).of("jobs_job_overview"))
+
+
 def context(request: HttpRequest) -> dict[str, Any]:
     """What the template shows, for `?span=&queue=&task=`."""
+
+    def may(codename: str) -> bool:
+        return request.user.has_perm(f"jobs.{codename}")
+
+    places = Places(request)
     span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
     queue_name, task = request.GET.get("queue", ""), request.GET.get("task", "")
     found = figures.read(span, queue_name=queue_name, task=task)
     chosen = {"span": span.name, "queue": queue_name, "task": task}
+
+    def here(**other: str) -> str:
+        return places.of("app_list", "jobs", **(chosen | other))
+
     return {
-        "remarks": attention.remarks(found),
-        "queues": [_queue(queue, chosen) for queue in found.queues],
-        "workers": [_worker(worker, found.now) for worker in found.workers],
-        "tasks": _tasks(found, chosen),
+        "remarks": attention.remarks(found, places, may),
+        "may_view_queues": may("view_queue"),
+        "queues": [_queue(queue, places, here) for queue in found.queues],
+        "may_view_workers": may("view_worker"),
+        "workers": [_worker(worker, found.now, places) for worker in found.workers],
+        "tasks": _tasks(found, places, here, with_errors=may("view_payload")),
         "charts": _charts(found, span),
         "spans": [
-            (label, _here({**chosen, "span": name}), name == span.name)
+            (label, here(span=name), name == span.name)
             for name, label in (("hour", _("hour")), ("day", _("day")), ("week", _("week")))
         ],
         "chosen": queue_name or task,
-        "all_url": _here({"span": span.name}),
-        "refresh_url": f"{reverse('admin:jobs_job_overview')}?{urlencode(chosen)}",
-        "now": found.now,
-        "perms_payload": request.user.has_perm("jobs.view_payload"),
+        "all_url": here(queue="", task=""),
+        "refresh_url": places.of("jobs_job_overview", **chosen),
+        "every": _EVERY[span.name],
     }
 
 
-def _here(parameters: dict[str, str]) -> str:
-    said = {name: value for name, value in parameters.items() if value}
-    return f"{reverse('admin:app_list', args=['jobs'])}?{urlencode(said)}"
-
-
-def _queue(queue: figures.QueueNow, chosen: dict[str, str]) -> dict[str, Any]:
+def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any]:
     return {
         "now": queue,
         "ready": capped(queue.ready),
         "scheduled": capped(queue.scheduled),
+        "held": whole(queue.held),
         "oldest": "" if queue.oldest is None else briefly(queue.oldest),
-        "done": f"{queue.sums.ended:,}",
-        "failed": f"{queue.sums.counts['failed']:,}",
+        "done": whole(queue.sums.ended),
+        "failed": whole(queue.sums.counts["failed"]),
         "waits": _quantiles(queue.sums, "wait"),
         "runs": _quantiles(queue.sums, "run"),
-        "url": _here({**chosen, "queue": queue.name, "task": ""}),
-        "ready_url": jobs_url(state="queued", queue=queue.name),
-        "failed_url": jobs_url(state="failed", queue=queue.name),
+        "url": here(queue=queue.name, task=""),
+        "ready_url": places.jobs(state="queued", queue=queue.name),
+        "failed_url": places.jobs(state="failed", queue=queue.name),
     }
 
 
-def _worker(one: figures.WorkerNow, now: datetime) -> dict[str, Any]:
+def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, Any]:
     worker = one.worker
+    slots = f"{worker.processes} × ({worker.threads} + {worker.coroutines})"
     return {
         "worker": worker,
-        "slots": f"{len(one.running)} / {worker.processes * worker.threads}",
+        "held_count": whole(len(one.held)),
+        "slots": slots,
         "heard": briefly(one.silent_for),
         "since": timesince(worker.started_at),
-        "running": [
+        "held": [
             {
-                "job": job,
                 "task": job.task.rpartition(".")[2],
-                "since": briefly((now - job.last_attempted_at).total_seconds()),
-                "url": reverse("admin:jobs_job_change", args=[job.pk]),
+                "since": "" if job.since is None else briefly((now - job.since).total_seconds()),
+                "url": places.of("jobs_job_change", job.id),
             }
-            for job in one.running[:5]
+            for job in one.held[:5]
         ],
-        "more": max(0, len(one.running) - 5),
+        "more": max(0, len(one.held) - 5),
     }
 
 
-def _tasks(found: Overview, chosen: dict[str, str]) -> list[dict[str, Any]]:
-    """Those that fail most, and then those that take most of the workers' time."""
+def _tasks(
+    found: Overview, places: Places, here: Here, *, with_errors: bool
+) -> list[dict[str, Any]]:
+    """Those that go wrong most, and then those that run most."""
     items = sorted(
         found.tasks.items(), key=lambda item: (-item[1].bad, -item[1].attempts, item[0])
     )[:_MOST_TASKS]
-    why = _last_errors([name for name, sums in items if sums.bad])
+    why = _last_errors([name for name, sums in items if sums.bad]) if with_errors else {}
     return [
         {
             "name": name,
-            "attempts": f"{sums.attempts:,}",
-            "bad": f"{sums.bad:,}",
+            "attempts": whole(sums.attempts),
+            "bad": whole(sums.bad),
             "share": f"{100 * sums.bad / sums.attempts:.0f} %" if sums.bad else "",
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),
             "why": why.get(name),
-            "url": _here({**chosen, "task": name, "queue": ""}),
-            "failed_url": jobs_url(state="failed", task=name),
+            "why_url": places.of("jobs_job_change", why[name].job_id) if name in why else "",
+            "url": here(task=name, queue=""),
+            "failed_url": places.jobs(state="failed", task=name),
         }
         for name, sums in items
     ]

@@ -16,6 +16,4 @@ def jobs_overview(context: template.RequestContext) -> dict[str, Any]:
     from jobs.admin import overview
 
     request = context["request"]
-    if not request.user.has_perm("jobs.view_job"):
-        return {"is_hidden": True}
-    return overview.context(request)
+    return overview.context(request) if overview.is_for(request) else {"is_hidden": True}
