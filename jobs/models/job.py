@@ -95,15 +95,47 @@ class JobQuerySet(models.QuerySet["Job[Any]"]):
         return self.filter(cancelled_at__isnull=False)
 
 
-_Manager = models.Manager.from_queryset(JobQuerySet)
+class JobManager(models.Manager["Job[Any]"]):
+    """Reads the jobs' own database, wherever JOBS says that is, unless told by `using`.
 
-
-class JobManager(_Manager["Job[Any]"]):
-    """Reads the jobs' own database, wherever JOBS says that is, unless told by `using`."""
+    The words of its querysets are written out: type checkers see none that Django copies.
+    """
 
     def get_queryset(self) -> JobQuerySet:
-        found = cast(JobQuerySet, super().get_queryset())
-        return found if self._db else found.using(conf.settings().database)
+        return JobQuerySet(self.model, using=self._db or conf.settings().database)
+
+    def using(self, alias: str | None) -> JobQuerySet:
+        return self.get_queryset().using(alias)
+
+    def filter(self, *args: Any, **kwargs: Any) -> JobQuerySet:
+        return self.get_queryset().filter(*args, **kwargs)
+
+    def queued(self) -> JobQuerySet:
+        return self.get_queryset().queued()
+
+    def ready(self) -> JobQuerySet:
+        return self.get_queryset().ready()
+
+    def scheduled(self) -> JobQuerySet:
+        return self.get_queryset().scheduled()
+
+    def retrying(self) -> JobQuerySet:
+        return self.get_queryset().retrying()
+
+    def overdue(self, by: timedelta) -> JobQuerySet:
+        return self.get_queryset().overdue(by)
+
+    def running(self) -> JobQuerySet:
+        return self.get_queryset().running()
+
+    def succeeded(self) -> JobQuerySet:
+        return self.get_queryset().succeeded()
+
+    def failed(self) -> JobQuerySet:
+        return self.get_queryset().failed()
+
+    def cancelled(self) -> JobQuerySet:
+        return self.get_queryset().cancelled()
 
 
 class Job(_Returning[R_co]):

@@ -22,6 +22,7 @@ from jobs import (
 )
 from jobs.backend import JobsBackend
 from jobs.cron import at, cron, every, solar
+from jobs.models import JobQuerySet
 from jobs.signals import job_finished
 from jobs.testing import (
     assert_enqueued,
@@ -171,6 +172,11 @@ assert_type(job.cancel(by="ada", because="why not"), bool)
 job.retry(delay=timedelta(1))
 assert_type(job.is_finished, bool)
 assert_type(full.get_result(job.pk).return_value, Decimal)
+
+found: JobQuerySet = Job.objects.failed()
+assert_type(Job.objects.queued().ready().overdue(by=timedelta(1)).exists(), bool)
+assert_type(Job.objects.using("second").get(pk=job.pk), Job[Any])
+mine: JobQuerySet = Job.objects.filter(task="a.b").failed()
 
 # Tests.
 
