@@ -13,7 +13,7 @@ from .connection import connect, is_gone, is_refused, pause_after
 from .fire import Firing, Move, fire
 from .follow import Follower, said_by
 from .insert import Draft, insert
-from .pause import pause, resume
+from .pause import PART, park, pause, pause_task, resume, resume_task
 from .prune import FIRST, Walked, prune, walk
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
 from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
@@ -23,6 +23,7 @@ from .running import Told, cancel_requests, write_progress
 __all__ = [
     "AGAIN_OF",
     "FIRST",
+    "PART",
     "START",
     "Brought",
     "Claimed",
@@ -58,12 +59,15 @@ __all__ = [
     "is_refused",
     "look",
     "orphans",
+    "park",
     "pause",
     "pause_after",
+    "pause_task",
     "prune",
     "record",
     "record_refused",
     "resume",
+    "resume_task",
     "retry",
     "said_by",
     "strays",

@@ -17,7 +17,9 @@ WITH lane AS (
     ) AS lane (queue_name, priority, mark, id)
     WHERE NOT EXISTS (
         SELECT FROM jobs_queue AS queue
-        WHERE queue.name = lane.queue_name AND queue.paused_at IS NOT NULL
+        WHERE queue.name = lane.queue_name
+          AND queue.paused_at IS NOT NULL
+          AND coalesce(queue.paused_until > statement_timestamp(), true)
     )
     -- A worker that was taken for dead has no row, and its claims would be orphans at birth.
     AND EXISTS (SELECT FROM jobs_worker WHERE id = %(worker_id)s::uuid)
@@ -32,6 +34,11 @@ WITH lane AS (
           AND priority = lane.priority
           AND (run_at, id) >= (lane.mark, lane.id)
           AND run_at <= statement_timestamp()
+          -- Read once, and usually none; what is skipped here is soon put off (see park.sql).
+          AND task <> ALL (ARRAY (
+              SELECT name FROM jobs_paused_task
+              WHERE coalesce(paused_until > statement_timestamp(), true)
+          ))
         ORDER BY queue_name, priority DESC, run_at, id
         LIMIT %(limit)s
         FOR NO KEY UPDATE SKIP LOCKED

@@ -23,5 +23,5 @@ LEFT JOIN (
         LIMIT 1
     ) AS job
     LEFT JOIN jobs_queue AS queue ON queue.name = lane.queue_name
-    WHERE queue.paused_at IS NULL
+    WHERE queue.paused_at IS NULL OR queue.paused_until <= statement_timestamp()
 ) AS first ON true

@@ -1,22 +1,96 @@
-"""Pause and resume a queue: a paused queue's jobs are not claimed; running ones go on."""
+"""Pause and resume a queue, or a task: its jobs are not claimed; running ones go on.
+
+A paused task's due jobs stand in the way of others in their lanes, so supervisors put them off
+(`park`), and put them back when the pause is over.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Now
 
 from jobs import conf
-from jobs.models import Queue
+from jobs.models import PausedTask, Queue
+
+from .claim import look
+from .statements import statement
+
+# A pause without an end puts its jobs off for so long: longer than anybody pauses.
+_LONG = timedelta(days=36_525)
+# So many jobs are put off, or back, at a time: some milliseconds.
+PART = 2_000
 
 
-def pause(queue_name: str, *, by: str = "") -> None:
-    """Claim nothing from the queue any more, until it is resumed."""
+def pause(
+    queue_name: str, *, by: str = "", because: str = "", until: datetime | None = None
+) -> None:
+    """Claim nothing from the queue any more, until then, or until it is resumed."""
     Queue.objects.using(conf.settings().database).update_or_create(
-        name=queue_name, defaults={"paused_at": Now(), "paused_by": by}
+        name=queue_name,
+        defaults={
+            "paused_at": Now(),
+            "paused_by": by,
+            "paused_because": because,
+            "paused_until": until,
+        },
     )
 
 
 def resume(queue_name: str) -> None:
     """Claim from the queue again."""
     Queue.objects.using(conf.settings().database).filter(name=queue_name).update(
-        paused_at=None, paused_by=""
+        paused_at=None, paused_by="", paused_because="", paused_until=None
     )
+
+
+def pause_task(
+    name: str, *, by: str = "", because: str = "", until: datetime | None = None
+) -> None:
+    """Claim no job of the task any more, in any queue, until then, or until it is resumed."""
+    said = {
+        "paused_at": Now(),
+        "paused_by": by,
+        "paused_because": because,
+        "paused_until": until,
+    }
+    parked_until = Now() + _LONG if until is None else until
+    PausedTask.objects.using(conf.settings().database).update_or_create(
+        name=name,
+        # What an earlier pause has put off must still be known.
+        defaults=said
+        | {
+            "parked_until": Case(
+                When(parked_until__gt=Now(), then=F("parked_until")), default=parked_until
+            )
+        },
+        create_defaults=said | {"parked_until": parked_until},
+    )
+
+
+def resume_task(name: str) -> bool:
+    """Claim its jobs again; what was put off comes back by and by, in its order. Whether it was
+    paused."""
+    rows = PausedTask.objects.using(conf.settings().database).filter(name=name)
+    return bool(rows.update(paused_until=Now(), paused_because=Value("")))
+
+
+def park(connection: psycopg.Connection[Any]) -> int:
+    """Put off due jobs of paused tasks, put back those of tasks that are resumed, forget pauses
+    that are over: a part at a time. Returns how many jobs; fewer than PART: that was all."""
+    connection.execute(statement("renew_pauses"))
+    lanes = look(connection).first
+    parameters = {
+        "queues": [lane.queue_name for lane in lanes],
+        "priorities": [lane.priority for lane in lanes],
+        "limit": PART,
+    }
+    [(parked,)] = connection.execute(statement("park"), parameters).fetchall()
+    [(unparked,)] = connection.execute(statement("unpark"), parameters).fetchall()
+    if not unparked:
+        connection.execute(statement("forget_pauses"))
+    most: int = max(parked, unparked)
+    return most

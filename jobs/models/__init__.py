@@ -4,7 +4,7 @@ from .attempt import Attempt
 from .claim import Claim
 from .job import Job, JobQuerySet
 from .progress import Progress
-from .queue import Queue
+from .queue import PausedTask, Queue
 from .schedule import Schedule
 from .states import FINAL, AttemptOutcome, State
 from .statistic import Statistic
@@ -18,6 +18,7 @@ __all__ = [
     "Claim",
     "Job",
     "JobQuerySet",
+    "PausedTask",
     "Progress",
     "Queue",
     "Schedule",

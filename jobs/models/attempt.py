@@ -39,6 +39,14 @@ class Attempt(models.Model):
         verbose_name_plural = _("attempts")
         default_permissions = ()
         ordering = ("job_id", "attempt")
+        indexes = [
+            models.Index(
+                "exception_class_path",
+                "id",
+                name="jobs_attempt_exception",
+                condition=~Q(exception_class_path=""),
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["job", "attempt"], name="jobs_attempt_once"),
             models.CheckConstraint(

@@ -237,6 +237,12 @@ class Job(_Returning[R_co]):
                 name="jobs_job_schedule",
                 condition=Q(schedule_id__isnull=False),
             ),
+            models.Index(
+                "workflow_id",
+                "id",
+                name="jobs_job_workflow",
+                condition=Q(workflow_id__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -29,6 +29,12 @@ class Worker(models.Model):
     runners = UUIDListField(_("runners"))
     # Those of them that sleep and want to be notified.
     idle = UUIDListField(_("idle runners"))
+    # As the last heartbeat told: how many jobs its slots run; how many attempts have ended since
+    # it started, and how many in a second of late; its processes' memory, in bytes (NULL: unknown).
+    running = models.IntegerField(_("running"), db_default=0)
+    ended = models.BigIntegerField(_("ended"), db_default=0)
+    pace = models.FloatField(_("pace"), db_default=0.0)
+    memory = models.BigIntegerField(_("memory"), null=True)
     stopping = models.BooleanField(_("stopping"), db_default=False)
 
     class Meta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from .options import Options
@@ -12,11 +13,8 @@ _EVERY = 10.0
 
 
 class Console:
-    """Totals are of the living runners, as given, and of the dead, as added."""
-
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-        self._gone: dict[str, int] = {}
         self._last = 0
         self._last_at = time.monotonic()
         self._began_at = time.monotonic()
@@ -43,33 +41,22 @@ class Console:
         grace = "may finish" if options.drain else f"have {seconds:g} s to finish"
         self.say(f"stopping: running jobs {grace}; once more to stop at once")
 
-    def add(self, counters: dict[str, int]) -> None:
-        for name, count in counters.items():
-            self._gone[name] = self._gone.get(name, 0) + count
-
-    def pace(self, living: dict[str, int]) -> None:
+    def pace(self, totals: Counter[str]) -> None:
         now = time.monotonic()
         passed = now - self._last_at
         if passed < _EVERY:
             return
-        totals = self._totals(living)
-        done = sum(totals.get(name, 0) for name in ("succeeded", "failed", "retried", "cancelled"))
+        done = sum(totals[name] for name in ("succeeded", "failed", "retried", "cancelled"))
         if done != self._last:
             pace = (done - self._last) / passed
             self.say(f"{pace:,.{0 if pace >= 10 else 1}f} jobs/s · {_told(totals)}")
         self._last, self._last_at = done, now
 
-    def end(self, living: dict[str, int]) -> None:
-        totals = self._totals(living)
+    def end(self, totals: Counter[str]) -> None:
         self.say(f"stopped after {time.monotonic() - self._began_at:.1f} s · {_told(totals)}")
 
-    def _totals(self, living: dict[str, int]) -> dict[str, int]:
-        return {
-            name: living.get(name, 0) + self._gone.get(name, 0) for name in {*living, *self._gone}
-        }
 
-
-def _told(totals: dict[str, int]) -> str:
+def _told(totals: Counter[str]) -> str:
     names = (
         "succeeded", "failed", "retried", "cancelled", "snoozed", "taken_over", "given_back",
     )  # fmt: skip

@@ -4,6 +4,10 @@ UPDATE jobs_worker
 SET heartbeat_at = statement_timestamp(),
     runners = %(runners)s::uuid[],
     idle = ARRAY (SELECT unnest(idle) INTERSECT SELECT unnest(%(runners)s::uuid[])),
+    running = %(running)s,
+    ended = %(ended)s,
+    pace = %(pace)s,
+    memory = %(memory)s,
     stopping = %(stopping)s
 WHERE id = %(id)s::uuid
-RETURNING id
+RETURNING EXISTS (SELECT FROM jobs_paused_task)

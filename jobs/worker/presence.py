@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -45,14 +46,36 @@ def register(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a worker does: jobs that its slots run, attempts that have ended since its start, and of
+    late in a second, bytes of memory (None: unknown)."""
+
+    running: int = 0
+    ended: int = 0
+    pace: float = 0.0
+    memory: int | None = None
+
+
+class Heard(NamedTuple):
+    """What a heartbeat is answered."""
+
+    # Whether any task is paused, or was just resumed.
+    has_pauses: bool
+
+
 def heartbeat(
-    connection: psycopg.Connection[Any], id_: UUID, runners: Collection[UUID], *, stopping: bool
-) -> bool:
-    """Say that the worker and these runners live; False: it was taken for dead."""
-    cursor = connection.execute(
-        _STATEMENTS["heartbeat"], {"id": id_, "runners": list(runners), "stopping": stopping}
-    )
-    return cursor.fetchone() is not None
+    connection: psycopg.Connection[Any],
+    id_: UUID,
+    runners: Collection[UUID],
+    doing: Doing,
+    *,
+    stopping: bool,
+) -> Heard | None:
+    """Say that the worker and these runners live; None: it was taken for dead."""
+    said = asdict(doing) | {"id": id_, "runners": list(runners), "stopping": stopping}
+    row = connection.execute(_STATEMENTS["heartbeat"], said).fetchone()
+    return None if row is None else Heard(*row)
 
 
 def say_idle(connection: psycopg.Connection[Any], identity: Identity, *, idle: bool) -> None:

@@ -21,6 +21,7 @@ import psycopg
 from jobs import conf, ids, lifecycle
 
 from . import connections, presence, reload, stacks
+from .account import Account
 from .autoscale import Autoscale
 from .bell import Bell, Call
 from .console import Console
@@ -45,6 +46,8 @@ _LOOK_AT_LINES = 0.25
 _SLEPT = 1.0
 # What is due is looked at again so much later, in seconds.
 _AT_ONCE = 0.05
+# Jobs of paused tasks are put off for so long at a time, in seconds.
+_PARKING = 0.2
 # With new code at hand, running jobs have so long to finish.
 _RELOAD_GRACE = 5.0
 
@@ -66,6 +69,7 @@ class Supervisor:
         self._link = Link(options.name)
         self._family = Family(options, serve_beat, lambda: self._link.connections)
         self._rescuer = Rescuer(console, self._family.wake, Tally(self._id))
+        self._account = Account(self._family)
         self._watchdog = Watchdog()
         self._pruner = Pruner()
         self._keeper = Keeper()
@@ -76,6 +80,8 @@ class Supervisor:
         self._files = reload.Files() if options.reload else None
         # Files that have changed, and may not compile yet.
         self._changed: set[Path] = set()
+        # Whether the last heartbeat heard of tasks that are paused, or were.
+        self._has_pauses = False
         self._sentences: dict[int, tuple[Sentence, str]] = {}
         # When each of these numbers is to be started again.
         self._restart_at: dict[int, float] = {}
@@ -127,7 +133,7 @@ class Supervisor:
         self._scale()
         self._keep_house()
         self._look_for_new_code()
-        self._console.pace(self._family.counters())
+        self._console.pace(self._account.totals())
 
     def _is_over(self) -> bool:
         to_come = self._restart_at or self._to_start
@@ -233,7 +239,7 @@ class Supervisor:
             self._bury_child(child, code)
 
     def _bury_child(self, child: Child, code: int) -> None:
-        self._console.add(child.board.counters())
+        self._account.add(child.board)
         self._watchdog.forget(child.identity.runner)
         sentence, told = self._sentences.pop(child.pid, (None, ""))
         if child.board.has_left or (child.is_beat and code == 0):
@@ -328,12 +334,21 @@ class Supervisor:
             return
         if self._rescuer.tally.is_due(time.monotonic()):
             self._write_tally(control)
+        if self._has_pauses:
+            with self._link.trying():
+                self._park(control)
         if self._is_ending or self._options.burst:
             return
         with self._link.trying():
             self._keeper.step(control)
         with self._link.trying():
             self._pruner.step(control)
+
+    def _park(self, control: Connection) -> None:
+        """For moments: heartbeats must come in time."""
+        until = time.monotonic() + _PARKING
+        while lifecycle.park(control) >= lifecycle.PART and time.monotonic() < until:
+            pass
 
     def _write_tally(self, control: Connection) -> None:
         """What somebody holds, or the server refuses, costs some counts and nothing else."""
@@ -385,11 +400,13 @@ class Supervisor:
         with self._link.trying():
             if not self._registered:
                 self._register()
-            live = self._family.live
-            if presence.heartbeat(control, self._id, live, stopping=self._stopping):
-                self._rescue()
-            else:
+            live, doing = self._family.live, self._account.doing()
+            heard = presence.heartbeat(control, self._id, live, doing, stopping=self._stopping)
+            if heard is None:
                 self._begin_anew()
+            else:
+                self._has_pauses = heard.has_pauses
+                self._rescue()
 
     def _rescue(self) -> None:
         if self._link.control is not None:
@@ -410,7 +427,7 @@ class Supervisor:
         note = f"worker {self._options.name} was silent for too long"
         self._sentences.clear()
         for child in self._family.kill_all():
-            self._console.add(child.board.counters())
+            self._account.add(child.board)
             self._watchdog.forget(child.identity.runner)
             self._rescuer.died(child.identity.runner, Death(note, child.board, charged=True))
             self._to_start.append(child.number)
@@ -439,4 +456,4 @@ class Supervisor:
                 self._options.name,
                 str(error).strip(),
             )
-        self._console.end(self._family.counters())
+        self._console.end(self._account.totals())

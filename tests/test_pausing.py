@@ -1,0 +1,165 @@
+"""Pauses: of a queue and of a task, until somebody resumes it or for a while."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from django.db.models import F
+from django.db.models.functions import Now
+
+from jobs import enqueue, enqueue_many, lifecycle
+from jobs.lifecycle import Claimed, Lane
+from jobs.models import Job, PausedTask, Queue, Worker
+from tests import tasks
+from tests.eventually import eventually
+from tests.workers import WorkerProcess
+
+Claim_ = Callable[..., list[Claimed]]
+Connection = psycopg.Connection[Any]
+NOOP, PLAIN = "tests.tasks.noop", "tests.tasks.plain"
+
+
+def end_pauses() -> None:
+    """As if their time were over, and with it that to which they put jobs off."""
+    Queue.objects.update(paused_until=Now() - timedelta(seconds=1))
+    PausedTask.objects.update(paused_until=Now() - timedelta(seconds=1))
+
+
+def test_a_queue_is_paused_for_a_while_and_says_why(connection: Connection, claim: Claim_) -> None:
+    job = enqueue(tasks.noop)
+    until = job.run_at + timedelta(hours=1)
+
+    lifecycle.pause("default", by="ada", because="the bank is down", until=until)
+
+    queue = Queue.objects.get()
+    assert (queue.paused_by, queue.paused_because, queue.paused_until, queue.is_paused) == (
+        "ada", "the bank is down", until, True,
+    )  # fmt: skip
+    assert list(Queue.objects.paused()) == [queue]
+    assert claim(1) == []
+    assert lifecycle.look(connection).first == {}
+    assert lifecycle.glance(connection, {Lane("default", 0): 0.0}).first == {}
+
+    end_pauses()
+    queue.refresh_from_db()
+    assert not queue.is_paused
+    assert not Queue.objects.paused().exists()
+    assert list(lifecycle.glance(connection, {Lane("default", 0): 0.0}).first) == [("default", 0)]
+    assert [one.id for one in claim(1)] == [str(job.pk)]
+
+
+def test_resuming_a_queue_forgets_all_of_the_pause(db: None) -> None:
+    lifecycle.pause("mail", by="ada", because="x", until=Job(task="x").enqueued_at)
+
+    lifecycle.resume("mail")
+
+    queue = Queue.objects.get()
+    assert (queue.paused_at, queue.paused_by, queue.paused_because, queue.paused_until) == (
+        None, "", "", None,
+    )  # fmt: skip
+
+
+def test_a_paused_tasks_jobs_are_not_claimed_in_any_queue_and_others_are(claim: Claim_) -> None:
+    enqueue(tasks.noop)
+    other = enqueue(tasks.plain, "a")
+    tasks.noop.using(queue_name="mail", priority=5).enqueue()
+
+    lifecycle.pause_task(NOOP, by="ada", because="it fails")
+
+    assert [one.id for one in claim(10)] == [str(other.pk)]
+    assert claim(10) == []
+
+
+def test_what_stands_in_the_way_is_put_off_and_comes_back_in_its_order(
+    connection: Connection, claim: Claim_
+) -> None:
+    first, second = enqueue_many(tasks.noop, [(), ()])
+    other = enqueue(tasks.plain, "a")
+    later = tasks.noop.using(run_after=timedelta(hours=1)).enqueue()
+    lifecycle.pause_task(NOOP)
+
+    assert lifecycle.park(connection) == 2
+
+    parked = set(Job.objects.filter(pk__in=[first, second]).values_list("run_at", flat=True))
+    assert parked == {PausedTask.objects.get().parked_until}
+    assert lifecycle.look(connection).first[Lane("default", 0)].id == str(other.pk)
+    assert lifecycle.park(connection) == 0
+    assert PausedTask.objects.exists()
+
+    assert lifecycle.resume_task(NOOP)
+    assert lifecycle.park(connection) == 2
+    assert [one.id for one in claim(1)] == [str(other.pk)]
+    assert [one.id for one in claim(10)] == [str(first), str(second)]
+    # Its own time was not touched.
+    assert Job.objects.get(pk=later.pk).run_at == later.run_at
+    lifecycle.park(connection)
+    assert not PausedTask.objects.exists()
+
+
+def test_a_pause_that_ends_by_itself_lets_its_jobs_go_and_is_forgotten(
+    connection: Connection, claim: Claim_
+) -> None:
+    job = enqueue(tasks.noop)
+    lifecycle.pause_task(NOOP, until=job.run_at + timedelta(hours=1))
+    assert lifecycle.park(connection) == 1
+    job.refresh()
+    assert job.run_at == PausedTask.objects.get().paused_until
+
+    # An hour passes.
+    an_hour = timedelta(hours=1, minutes=1)
+    Job.objects.update(run_at=F("run_at") - an_hour)
+    PausedTask.objects.update(
+        paused_until=F("paused_until") - an_hour, parked_until=F("parked_until") - an_hour
+    )
+
+    assert [one.id for one in claim(1)] == [str(job.pk)]
+    lifecycle.park(connection)
+    assert not PausedTask.objects.exists()
+
+
+def test_a_pause_may_be_prolonged_and_knows_what_the_first_one_put_off(
+    connection: Connection, claim: Claim_
+) -> None:
+    job = enqueue(tasks.noop)
+    lifecycle.pause_task(NOOP, until=job.run_at + timedelta(hours=1))
+    lifecycle.park(connection)
+    before = PausedTask.objects.get().parked_until
+
+    lifecycle.pause_task(NOOP)
+
+    assert PausedTask.objects.get().parked_until == before
+    # The first one's time comes, and the pause goes on.
+    Job.objects.update(run_at=Now())
+    PausedTask.objects.update(parked_until=Now())
+    assert claim(1) == []
+    assert lifecycle.park(connection) == 1
+    assert PausedTask.objects.get().parked_until > before
+    assert lifecycle.resume_task(NOOP)
+    assert lifecycle.park(connection) == 1
+    assert [one.id for one in claim(1)] == [str(job.pk)]
+
+
+def test_resuming_what_is_not_paused_is_told(db: None) -> None:
+    assert not lifecycle.resume_task(NOOP)
+
+
+def test_a_worker_runs_other_tasks_meanwhile_and_the_paused_one_afterwards(
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    paused = enqueue_many(tasks.noop, [()] * 50)
+    lifecycle.pause_task(NOOP)
+    start_worker("--processes", "1", JOBS_TEST_HEARTBEAT="0.2")
+
+    other = enqueue(tasks.plain, "a")
+    eventually(lambda: Job.objects.get(pk=other.pk).is_finished)
+    eventually(lambda: not Job.objects.ready().exists())
+    assert Job.objects.queued().count() == len(paused)
+    lifecycle.resume_task(NOOP)
+
+    eventually(lambda: not Job.objects.queued().exists())
+    eventually(lambda: not PausedTask.objects.exists())
+    # What it has done is told with its heartbeats.
+    worker = eventually(lambda: Worker.objects.filter(ended=51).first())
+    assert worker is not None
+    assert worker.memory is None or worker.memory > 2**20
