@@ -25,8 +25,12 @@ def uuid7() -> UUID:
 
 def first_of(ago: timedelta) -> UUID:
     """Before every id that was made since so long ago, by this machine's clock."""
-    milliseconds = max(0, int(time.time() * 1000 - ago.total_seconds() * 1000))
-    return UUID(int=milliseconds << 80)
+    return first_at(datetime.fromtimestamp(max(0.0, time.time() - ago.total_seconds()), UTC))
+
+
+def first_at(moment: datetime) -> UUID:
+    """Before every id that was made at that moment, or later."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def moment_of(id_: UUID) -> datetime:

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from jobs import Job, enqueue, ids, lifecycle, task
+from jobs.admin.jobs.bulk import VERBS
 from jobs.lifecycle import Claimed, Ended
 from jobs.models import Queue, Schedule, Worker
 from jobs.outcomes import Failed, Problem
@@ -58,38 +59,6 @@ def page(client: Client, url: str) -> str:
     return answer.content.decode()
 
 
-def test_the_list_shows_jobs_and_filters_them(superuser: Client) -> None:
-    queued, cancelled = enqueue(tasks.noop), enqueue(tasks.plain, "a")
-    mail = tasks.noop.using(queue_name="mail").enqueue()
-    cancelled.cancel()
-    Queue.objects.create(name="mail")
-
-    def shown(query: str) -> set[str]:
-        text = page(superuser, LIST + query)
-        return {str(job.pk) for job in (queued, cancelled, mail) if f"{job.pk}/change" in text}
-
-    assert shown("") == {str(queued.pk), str(cancelled.pk), str(mail.pk)}
-    assert shown("?state=queued") == {str(queued.pk), str(mail.pk)}
-    assert shown("?state=cancelled") == {str(cancelled.pk)}
-    for state in ("running", "failed", "succeeded", "waiting"):
-        assert shown(f"?state={state}") == set()
-    assert shown("?queue=mail") == {str(mail.pk)}
-    assert shown("?task=tests.tasks.boom") == set()
-    assert shown("?task=tests.tasks.noop") == {str(queued.pk), str(mail.pk)}
-    assert shown(f"?q={queued.pk}") == {str(queued.pk)}
-    assert shown("?q=tests.tasks.plain") == {str(cancelled.pk)}
-    assert shown("?q=nothing") == set()
-
-
-def test_the_list_asks_few_questions(
-    superuser: Client, django_assert_max_num_queries: Callable[[int], Any]
-) -> None:
-    tasks.noop.enqueue_many([()] * 100)
-
-    with django_assert_max_num_queries(10):
-        page(superuser, LIST)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_a_failed_jobs_page_tells_why_and_hides_what_is_sensitive(failed: Job[Any]) -> None:
     text = page(client_with(is_superuser=True), reverse("admin:jobs_job_change", args=[failed.pk]))
@@ -114,43 +83,18 @@ def test_payloads_are_for_those_who_may_see_them(failed: Job[Any]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_retry_and_cancel_by_button_leave_a_log_entry(failed: Job[Any]) -> None:
-    client = client_with("view_job", "retry_job", "cancel_job")
-
-    client.post(reverse("admin:jobs_job_retry", args=[failed.pk]))
-    failed.refresh()
-    assert failed.state == "queued"
-    client.post(reverse("admin:jobs_job_cancel", args=[failed.pk]))
-    failed.refresh()
-    assert (failed.state, failed.cancelled_by) == ("cancelled", "ada")
-    assert LogEntry.objects.count() == 2
-
-
-@pytest.mark.django_db(transaction=True)
 def test_verbs_are_for_those_who_may(failed: Job[Any]) -> None:
     client = client_with("view_job")
 
-    for verb in ("retry", "cancel"):
+    for verb in ("retry", "again"):
         url = reverse(f"admin:jobs_job_{verb}", args=[failed.pk])
         assert client.post(url).status_code == 403
         assert client.get(url).status_code == 405
-        client.post(LIST, {"action": verb, "_selected_action": [str(failed.pk)]})
+    for verb in VERBS:
+        said = {"action": verb, "_selected_action": [str(failed.pk)], "confirmed": "1"}
+        client.post(LIST, said)
     failed.refresh()
     assert failed.state == "failed"
-
-
-def test_actions_do_it_to_all_selected_and_say_to_which_not(superuser: Client) -> None:
-    one, two = enqueue(tasks.noop), enqueue(tasks.noop)
-    two.cancel()
-
-    selected = {"action": "cancel", "_selected_action": [str(one.pk), str(two.pk)]}
-    text = superuser.post(LIST, selected, follow=True).content.decode()
-    assert "1 job: cancelled." in text
-    assert "has already ended" in text
-    selected["action"] = "retry"
-    text = superuser.post(LIST, selected, follow=True).content.decode()
-    assert "2 jobs: retried." in text
-    assert Job.objects.queued().count() == 2
 
 
 def test_nothing_is_added_edited_or_deleted(superuser: Client) -> None:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils.translation import override
 
-from jobs.admin.schedule_form import ScheduleForm
+from jobs.admin.schedules.form import ScheduleForm
 from jobs.cron import (
     OPTIONS,
     At,

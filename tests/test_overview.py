@@ -17,8 +17,8 @@ from django.urls import path, reverse
 
 from jobs import histogram, ids, lifecycle
 from jobs.admin import JobAdmin
-from jobs.admin.attention import briefly
-from jobs.admin.charts import shortly
+from jobs.admin.overview.charts import shortly
+from jobs.admin.words import briefly
 from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
 from jobs.testing import make_job
 from tests.test_admin import client_with, page

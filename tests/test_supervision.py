@@ -205,7 +205,7 @@ def test_an_end_that_cannot_be_written_holds_up_no_rescue() -> None:
             own, {Lane("default", 0): START}, 2, claim_id=ids.uuid7(), worker="test/1",
             worker_id=worker_id, runner=dead,
         ).read().jobs  # fmt: skip
-        rescuer = Rescuer(Console(lambda line: None), lambda: None, Tally(ids.uuid7()))
+        rescuer = Rescuer(lambda counts: None, lambda: None, Tally(ids.uuid7()))
         bad = Overdue("not an id at all".ljust(36), claimed[0].claim[-8:], 0.0, FAILED, True)
         good = Overdue(claimed[0].id, claimed[0].claim[-8:], 0.0, FAILED, True)
         rescuer.died(dead, Death("killed", None, False, (bad, good), "a \0 in its stacks"))

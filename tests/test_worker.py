@@ -4,6 +4,7 @@ import contextvars
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -761,8 +762,7 @@ def test_the_console_says_few_lines() -> None:
     lines: list[str] = []
     console = Console(lines.append)
     console.begin(Options(name="w", queues=("a", "b"), processes=2, threads=3))
-    console.add({"succeeded": 1200, "failed": 1})
-    console.end({"succeeded": 34})
+    console.end(Counter({"succeeded": 1234, "failed": 1}))
 
     assert lines[0].startswith("worker w serves queues a, b; slots: 2 × 3")
     assert lines[-1].endswith("1,234 succeeded, 1 failed")

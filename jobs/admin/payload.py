@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from jobs.errors import JobsError
 from jobs.tasks import resolve
 
 HIDDEN = "••••••"
+# A longer text is folded, in characters.
+_LONG = 2_000
+
+
+def may_view_payload(request: HttpRequest) -> bool:
+    return request.user.has_perm("jobs.view_payload")
+
+
+def pretty(value: Any) -> SafeString:
+    """JSON as people read it; what is long is folded."""
+    return folded("–" if value is None else json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def folded(text: str) -> SafeString:
+    """A text as it stands, folded if it is long."""
+    whole = format_html('<pre class="jobs-payload">{}</pre>', text)
+    if len(text) <= _LONG:
+        return whole
+    told = gettext("%(count)s characters") % {"count": f"{len(text):,}"}
+    return format_html("<details><summary>{} · {}…</summary>{}</details>", told, text[:80], whole)
 
 
 def shape(arguments: Any) -> dict[str, Any]:

@@ -28,6 +28,40 @@ class Column(NamedTuple):
         return self._replace(other=self.other + count)
 
 
+class Life(NamedTuple):
+    """One job: how it ended, how long it ran (None: it has not), what to say of it, and where."""
+
+    kind: str
+    seconds: float | None
+    words: str
+    url: str
+    is_this: bool = False
+
+
+def lives(jobs: Sequence[Life], title: str) -> SafeString:
+    """A bar for each job, as high as it ran long, in the colour of its state."""
+    most = max((life.seconds or 0.0 for life in jobs), default=0.0) or 1.0
+    width, gap, height = 14, 3, 60
+    drawn = []
+    for i, life in enumerate(jobs):
+        tall = max(3, round((life.seconds or 0.0) * height / most))
+        kind = f"{life.kind} jobs-this" if life.is_this else life.kind
+        x = i * (width + gap)
+        drawn.append((life.url, kind, x, height - tall, width, tall, life.words))
+    bars_ = format_html_join(
+        "",
+        '<a href="{}"><rect class="jobs-life jobs-{}" x="{}" y="{}" width="{}" height="{}">'
+        "<title>{}</title></rect></a>",
+        drawn,
+    )
+    whole = max(1, len(jobs) * (width + gap))
+    return format_html(
+        '<svg class="jobs-lives" role="img" aria-label="{}" width="{}" height="{}" '
+        'viewBox="0 0 {} {}">{}</svg>',
+        title, whole, height, whole, height, bars_,
+    )  # fmt: skip
+
+
 def bars(columns: Sequence[Column], title: str) -> SafeString:
     """A bar for each column, what is bad at its foot."""
     most = max(map(sum, columns), default=0) or 1

@@ -124,7 +124,7 @@ class Beat:
             self._connection.execute(_SHORT_OF_PATIENCE)
             if moved := lifecycle.fire(self._connection, [move]):
                 because = "the next run of its schedule was due"
-                lifecycle.cancel_these(self._connection, move.cancel, because=because)
+                lifecycle.cancel_on(self._connection, move.cancel, because=because)
         return moved
 
     def _shelve(self, id_: int, version: str, name: str, error: Exception) -> None:

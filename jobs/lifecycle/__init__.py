@@ -1,23 +1,24 @@
 """Every legal change of a job's state, one file each. Nothing else writes it.
 
-`insert`, `again`, `cancel`, `retry` and `pause` work on Django's connection, in the caller's
-transaction. `claim`, `record` and `rescue` are the worker's, and `fire` is the beat's: they take
-a psycopg connection that does nothing else (see `connection`), and each is one statement, fenced
-by the claim, or by the version of the schedule's row.
+`insert`, `again`, `cancel`, `retry`, `move` and `pause` work on Django's connection, in the
+caller's transaction. `claim`, `record` and `rescue` are the worker's, and `fire` is the beat's:
+they take a psycopg connection that does nothing else (see `connection`), and each is one statement,
+fenced by the claim, or by the version of the schedule's row.
 """
 
 from .again import AGAIN_OF, again
-from .cancel import cancel, cancel_these
+from .cancel import cancel, cancel_on, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
 from .fire import Firing, Move, fire
 from .follow import Follower, said_by
 from .insert import Draft, insert
+from .move import move
 from .pause import PART, park, pause, pause_task, resume, resume_task
-from .prune import FIRST, Walked, prune, walk
+from .prune import FIRST, Walked, delete, prune, walk
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
 from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
-from .retry import retry
+from .retry import retry, retry_these
 from .running import Told, cancel_requests, write_progress
 
 __all__ = [
@@ -43,12 +44,14 @@ __all__ = [
     "Walked",
     "again",
     "cancel",
+    "cancel_on",
     "cancel_requests",
     "cancel_these",
     "claim",
     "claims_of",
     "commit_finish",
     "connect",
+    "delete",
     "end_killed",
     "fire",
     "forget_claims",
@@ -58,6 +61,7 @@ __all__ = [
     "is_gone",
     "is_refused",
     "look",
+    "move",
     "orphans",
     "park",
     "pause",
@@ -69,6 +73,7 @@ __all__ = [
     "resume",
     "resume_task",
     "retry",
+    "retry_these",
     "said_by",
     "strays",
     "unrecorded",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from jobs.models import Job, State
 
 from .follow import Ending, follow
+from .several import locked
 from .statements import statement
 
 
@@ -19,21 +21,27 @@ def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
 
     In the caller's transaction; `job` is read anew.
     """
-    alias = job._state.db or DEFAULT_DB_ALIAS
-    with transaction.atomic(using=alias, savepoint=False):
-        with connections[alias].cursor() as cursor:
-            cursor.execute(statement("cancel"), _parameters([str(job.pk)], by, because))
-            rows = cursor.fetchall()
-        with connections[alias].wrap_database_errors:
-            _follow(connections[alias].connection, rows)
+    done = cancel_these([job.pk], by=by, because=because, using=job._state.db or DEFAULT_DB_ALIAS)
     job.refresh_from_db()
-    return bool(rows)
+    return bool(done)
 
 
 def cancel_these(
-    connection: psycopg.Connection[Any], ids: Collection[str], *, because: str
-) -> None:
-    """The same for several jobs, over a connection of the worker's kind, in a transaction."""
+    ids: Collection[UUID], *, by: str = "", because: str = "", using: str
+) -> list[UUID]:
+    """The same for several, in the caller's transaction; those that had not ended."""
+    with locked(ids, (State.WAITING, State.QUEUED, State.RUNNING), using) as (_, found):
+        with connections[using].cursor() as cursor:
+            parameters = _parameters([str(id_) for id_ in found], by, because)
+            cursor.execute(statement("cancel"), parameters)
+            rows = cursor.fetchall()
+        with connections[using].wrap_database_errors:
+            _follow(connections[using].connection, rows)
+        return found
+
+
+def cancel_on(connection: psycopg.Connection[Any], ids: Collection[str], *, because: str) -> None:
+    """The same, over a connection of the worker's kind, in a transaction."""
     _follow(connection, connection.execute(statement("cancel"), _parameters(ids, "", because)))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
+from django.db import connections, transaction
 
 from jobs import ids
 
@@ -38,3 +40,10 @@ def prune(connection: psycopg.Connection[Any], jobs: Collection[str]) -> int:
     IntegrityError when a table of the site's keeps a foreign key to one of them.
     """
     return len(connection.execute(statement("prune"), {"ids": list(jobs)}).fetchall())
+
+
+def delete(ids: Collection[UUID], *, using: str) -> list[UUID]:
+    """The same on Django's connection, in the caller's transaction; those that are gone."""
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(statement("prune"), {"ids": [str(id_) for id_ in ids]})
+        return [row[0] for row in cursor.fetchall()]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models.functions import Now
 
 from jobs.errors import InvalidTransition
 from jobs.models import Job, State
+
+from .several import locked
 
 
 def retry(job: Job[Any], *, delay: timedelta = timedelta(0)) -> None:
@@ -16,10 +21,20 @@ def retry(job: Job[Any], *, delay: timedelta = timedelta(0)) -> None:
 
     Its attempts stay as they are, and `attempt` goes on rising. `job` is read anew.
     """
-    changed = (
-        Job.objects.using(job._state.db)
-        .filter(pk=job.pk, state__in=(State.FAILED, State.CANCELLED))
-        .update(
+    done = retry_these([job.pk], delay=delay, using=job._state.db or DEFAULT_DB_ALIAS)
+    job.refresh_from_db()
+    if not done:
+        raise InvalidTransition(
+            f"{job} is {job.get_state_display()}; only a failed or cancelled job can be retried"
+        )
+
+
+def retry_these(
+    ids: Collection[UUID], *, delay: timedelta = timedelta(0), using: str
+) -> list[UUID]:
+    """The same for several, in the caller's transaction; those that it was true of."""
+    with locked(ids, (State.FAILED, State.CANCELLED), using) as (rows, found):
+        rows.update(
             state=State.QUEUED,
             claimable=True,
             run_at=Now() + delay,
@@ -38,9 +53,4 @@ def retry(job: Job[Any], *, delay: timedelta = timedelta(0)) -> None:
             progress_total=None,
             progress_message=None,
         )
-    )
-    job.refresh_from_db()
-    if not changed:
-        raise InvalidTransition(
-            f"{job} is {job.get_state_display()}; only a failed or cancelled job can be retried"
-        )
+        return found

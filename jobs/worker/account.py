@@ -6,10 +6,9 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .board import Board
 from .family import Family
 from .presence import Doing
 
@@ -26,9 +25,9 @@ class Account:
         self._ended = 0
         self._at = time.monotonic()
 
-    def add(self, board: Board) -> None:
-        """What a runner has done that lives no more."""
-        self._gone.update(board.counters())
+    def add(self, counts: Mapping[str, int]) -> None:
+        """What a runner has done that lives no more, or was done in a dead one's place."""
+        self._gone.update(counts)
 
     def totals(self) -> Counter[str]:
         """How many attempts by how they ended."""

@@ -22,7 +22,6 @@ from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 
 from . import presence
 from .board import CANCELLED, FAILED, Board, Overdue
-from .console import Console
 from .report import tell_loss, tell_outcome
 from .tally import Tally
 
@@ -56,8 +55,13 @@ _UNKNOWN = Death("its worker was not heard of any more", None, charged=True)
 
 
 class Rescuer:
-    def __init__(self, console: Console, wake: Callable[[], None], tally: Tally) -> None:
-        self._console = console
+    def __init__(
+        self,
+        add: Callable[[dict[str, int]], None],
+        wake: Callable[[], None],
+        tally: Tally,
+    ) -> None:
+        self._add = add
         # Of what ended without a runner to count it.
         self.tally = tally
         self._wake = wake
@@ -117,7 +121,7 @@ class Rescuer:
             tell_outcome(ended, outcome)
             counted = _COUNTED[one.verdict] if one.verdict < 0 else "retried"
             self.tally.count(ended.queue_name, ended.task, counted)
-            self._console.add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
+            self._add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
 
     def free(self, control: psycopg.Connection[Any], runner: UUID, board: Board) -> None:
         """Give back what stands in line behind a job that holds the interpreter's lock.
@@ -176,7 +180,7 @@ class Rescuer:
                 tell_loss(job, note)
                 self.tally.count(job.queue_name, job.task, "lost")
         if rescued:
-            self._console.add({"given_back": len(rescued)})
+            self._add({"given_back": len(rescued)})
             self._wake()
 
 

@@ -68,8 +68,8 @@ class Supervisor:
         self._id = ids.uuid7()
         self._link = Link(options.name)
         self._family = Family(options, serve_beat, lambda: self._link.connections)
-        self._rescuer = Rescuer(console, self._family.wake, Tally(self._id))
         self._account = Account(self._family)
+        self._rescuer = Rescuer(self._account.add, self._family.wake, Tally(self._id))
         self._watchdog = Watchdog()
         self._pruner = Pruner()
         self._keeper = Keeper()
@@ -239,7 +239,7 @@ class Supervisor:
             self._bury_child(child, code)
 
     def _bury_child(self, child: Child, code: int) -> None:
-        self._account.add(child.board)
+        self._account.add(child.board.counters())
         self._watchdog.forget(child.identity.runner)
         sentence, told = self._sentences.pop(child.pid, (None, ""))
         if child.board.has_left or (child.is_beat and code == 0):
@@ -427,7 +427,7 @@ class Supervisor:
         note = f"worker {self._options.name} was silent for too long"
         self._sentences.clear()
         for child in self._family.kill_all():
-            self._account.add(child.board)
+            self._account.add(child.board.counters())
             self._watchdog.forget(child.identity.runner)
             self._rescuer.died(child.identity.runner, Death(note, child.board, charged=True))
             self._to_start.append(child.number)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
 from jobs import conf
 
+from ..places import Places
+from ..words import briefly, whole
 from . import figures
 from .figures import Overview
-from .places import Places
 
 # A first job that has waited for longer is told, in seconds; and a task that fails more often.
 _LONG, _OFTEN = 300.0, 0.05
@@ -37,25 +37,6 @@ def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list
 
 def capped(count: int) -> str:
     return f"{whole(figures.MOST)}+" if count > figures.MOST else whole(count)
-
-
-def whole(count: int) -> str:
-    return number_format(count, force_grouping=True)
-
-
-def briefly(seconds: float) -> str:
-    """A duration as one reads it at a glance."""
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{number_format(seconds, 1)} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def _unserved(found: Overview, places: Places) -> Iterator[Remark]:

@@ -27,7 +27,7 @@ from jobs.models.references import load
 from jobs.models.schedule import OPTIONS
 from jobs.tasks import registered, resolve
 
-from .payload import shape, with_kept, without_sensitive
+from ..payload import shape, with_kept, without_sensitive
 
 # So many next runs are shown.
 PREVIEWED = 10

@@ -24,9 +24,9 @@ from jobs import beat, conf
 from jobs.errors import JobsError
 from jobs.models import Job, Schedule
 
-from .jobs import may_view_payload
-from .schedule_columns import HealthFilter, ScheduleColumns, ScheduleList, last_days
-from .schedule_form import ScheduleForm, SwitchForm, now, preview
+from ..payload import may_view_payload
+from .columns import HealthFilter, ScheduleColumns, ScheduleList, last_days
+from .form import ScheduleForm, SwitchForm, now, preview
 
 
 @admin.register(Schedule)

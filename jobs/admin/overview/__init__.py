@@ -16,10 +16,11 @@ from django.utils.translation import gettext_lazy as _
 from jobs import conf
 from jobs.models import Attempt
 
+from ..places import Places
+from ..words import briefly, whole
 from . import attention, charts, figures
-from .attention import briefly, capped, whole
+from .attention import capped
 from .figures import SPANS, Overview, Sums
-from .places import Places
 
 # (the page again, with these chosen otherwise)
 Here = Callable[..., str]

@@ -27,11 +27,10 @@ from jobs.lifecycle.statements import read_all
 from jobs.models import Schedule, State
 from jobs.models.schedule import LATE
 
-from .base import ShowingAdmin, moment, to_the_second
-from .jobs import pretty
-from .payload import without_sensitive
-from .pictures import Column, bars
-from .schedule_form import now
+from ..base import ShowingAdmin, moment, to_the_second
+from ..payload import pretty, without_sensitive
+from ..pictures import Column, bars
+from .form import now
 
 _STATEMENTS = read_all(Path(__file__).parent)
 _HOURS = 24

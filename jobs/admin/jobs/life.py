@@ -1,0 +1,180 @@
+"""A job's life, in the order in which it was lived: by whom it was enqueued, what it waited for,
+each attempt, and how it ended or what is still to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from jobs import conf, lifecycle
+from jobs.models import Attempt, Job, Schedule, State
+
+from ..places import Places
+from ..words import briefly
+from . import tracebacks
+from .columns import is_put_off, shown_reason
+
+# Between being enqueued and due: less is the same moment.
+_SOON = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Event:
+    # None: nobody knows, or it is yet to come.
+    at: datetime | None
+    words: Any
+    # Of a state or an outcome, for its colour.
+    kind: str = ""
+    # Said beside it.
+    notes: list[Any] = field(default_factory=list)
+    # What went wrong, for whom may see it.
+    error: str = ""
+    traceback: SafeString | str = ""
+    # Whether its traceback is shown without being asked for.
+    is_open: bool = False
+
+
+def of(job: Job[Any], places: Places, *, with_payload: bool) -> list[Event]:
+    """From its beginning on. Two queries: its attempts, and its schedule if it has one."""
+    attempts = list(job.history_of_attempts)
+    return [
+        _enqueued(job, places),
+        *_planned(job),
+        *_attempts(job, attempts, with_payload=with_payload),
+        *_cancelling(job),
+        *_present(job),
+    ]
+
+
+def again_of(job: Job[Any]) -> UUID | None:
+    """The job that this one repeats, if its metadata names one: anybody may have written that."""
+    named = job.metadata.get(lifecycle.AGAIN_OF) if isinstance(job.metadata, dict) else None
+    try:
+        return UUID(str(named)) if named else None
+    except ValueError:
+        return None
+
+
+def _enqueued(job: Job[Any], places: Places) -> Event:
+    event = Event(job.enqueued_at, _("enqueued"), "queued")
+    metadata = job.metadata if isinstance(job.metadata, dict) else {}
+    if job.schedule_id is not None:
+        event.notes.append(_schedule(job, places))
+    if by := metadata.get("enqueued_by"):
+        event.notes.append(gettext("by %(name)s") % {"name": by})
+    if first := again_of(job):
+        event.notes.append(
+            format_html(
+                '{} <a href="{}" class="jobs-id">{}</a>',
+                _("once more:"), places.of("jobs_job_change", first), first,
+            )
+        )  # fmt: skip
+    return event
+
+
+def _schedule(job: Job[Any], places: Places) -> Any:
+    found = Schedule.objects.using(conf.settings().database).filter(pk=job.schedule_id).first()
+    if found is None:
+        return gettext("by a schedule that is gone")
+    url = places.of("jobs_schedule_change", found.pk)
+    return format_html('{} <a href="{}">{}</a>', _("by the schedule"), url, found.name)
+
+
+def _planned(job: Job[Any]) -> Iterator[Event]:
+    """For a later time; a retry has moved that on."""
+    if not job.attempt and not is_put_off(job) and job.run_at - job.enqueued_at > _SOON:
+        if job.state == State.QUEUED and job.run_at > datetime.now(UTC):
+            return
+        yield Event(job.run_at, _("due"))
+
+
+def _attempts(job: Job[Any], attempts: list[Attempt], *, with_payload: bool) -> Iterator[Event]:
+    recorded = {attempt.attempt for attempt in attempts}
+    since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
+    for attempt in attempts:
+        if attempt.started_at is not None:
+            yield _started(attempt.attempt, attempt.started_at, attempt.worker, since)
+        yield _ended(attempt, with_payload=with_payload)
+        since = attempt.finished_at
+    if job.attempt in recorded or job.last_attempted_at is None or not job.attempt:
+        return
+    # The last one has no row of its own while it runs, and if it succeeded.
+    if job.attempt > 1:
+        since = max(since, job.run_at)
+    yield _started(job.attempt, job.last_attempted_at, job.worker, since)
+    if job.state == State.SUCCEEDED and job.finished_at is not None:
+        took = (job.finished_at - job.last_attempted_at).total_seconds()
+        yield Event(job.finished_at, _("succeeded"), "succeeded", [_after(took)])
+
+
+def _started(number: int, at: datetime, worker: str | None, since: datetime) -> Event:
+    event = Event(at, gettext("attempt %(number)d") % {"number": number}, "running")
+    if worker:
+        event.notes.append(gettext("on %(worker)s") % {"worker": worker})
+    waited = (at - since).total_seconds()
+    if waited > 0.001:
+        event.notes.append(gettext("after waiting for %(time)s") % {"time": briefly(waited)})
+    return event
+
+
+def _ended(attempt: Attempt, *, with_payload: bool) -> Event:
+    event = Event(attempt.finished_at, attempt.get_outcome_display(), attempt.outcome)
+    if attempt.started_at is not None:
+        event.notes.append(_after((attempt.finished_at - attempt.started_at).total_seconds()))
+    if with_payload and attempt.exception_class_path:
+        name = attempt.exception_class_path.removeprefix("builtins.")
+        event.error = f"{name}: {attempt.message}" if attempt.message else name
+        event.traceback = tracebacks.shown(attempt.traceback) if attempt.traceback else ""
+        event.is_open = attempt.outcome in ("failed", "lost")
+    return event
+
+
+def _after(seconds: float) -> str:
+    return gettext("after %(time)s") % {"time": briefly(max(0.0, seconds))}
+
+
+def _cancelling(job: Job[Any]) -> Iterator[Event]:
+    at = job.cancel_requested_at or job.cancelled_at
+    if at is None:
+        return
+    is_asked = job.cancel_requested_at is not None
+    words = _("told to stop") if is_asked else _("cancelled")
+    notes = [gettext("by %(name)s") % {"name": job.cancelled_by}] if job.cancelled_by else []
+    if job.cancelled_because:
+        notes.append(job.cancelled_because)
+    elif job.reason and not is_asked:
+        notes.append(shown_reason(job))
+    yield Event(at, words, "cancelled", notes)
+
+
+def _present(job: Job[Any]) -> Iterator[Event]:
+    """What is still to come."""
+    now = datetime.now(UTC)
+    match job.state:
+        case State.QUEUED if is_put_off(job):
+            yield Event(None, _("waits until its task is resumed"))
+        case State.QUEUED if job.run_at > now:
+            words = _("next attempt") if job.attempt else _("due")
+            left = briefly((job.run_at - now).total_seconds())
+            yield Event(job.run_at, words, "", [gettext("in %(time)s") % {"time": left}])
+        case State.QUEUED:
+            waited = briefly((now - job.run_at).total_seconds())
+            yield Event(None, _("waits for a worker"), "", [_for(waited)])
+        case State.WAITING:
+            yield Event(None, _("waits for other jobs, or for its turn"))
+        case State.RUNNING if job.last_attempted_at is not None:
+            ran = briefly(max(0.0, (now - job.last_attempted_at).total_seconds()))
+            yield Event(None, _("runs"), "running", [_for(ran)])
+
+
+def _for(time: str) -> str:
+    return gettext("for %(time)s") % {"time": time}

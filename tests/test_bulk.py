@@ -1,0 +1,283 @@
+"""What is done to many jobs at once: told first, then done, and written down."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.db import connection
+from django.db.models.functions import Now
+from django.http import HttpResponse
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from jobs import Job, lifecycle
+from jobs.admin.jobs import bulk
+from jobs.models import Attempt, State
+from jobs.testing import make_job
+from tests.test_admin import LIST, client_with
+
+STATES = [state.value for state in State]
+
+
+@pytest.fixture
+def superuser(db: None) -> Client:
+    return client_with(is_superuser=True)
+
+
+@pytest.fixture
+def each() -> dict[str, Job[Any]]:
+    """A job in each state."""
+    return {state: make_job(state=state) for state in STATES}
+
+
+def ask(client: Client, action: str, jobs: Any, query: str = "", **said: str) -> HttpResponse:
+    selected = [str(job.pk) for job in jobs]
+    said = {"action": action, "_selected_action": selected, "index": "0"} | said  # type: ignore[dict-item]
+    return client.post(LIST + query, said, follow=True)  # type: ignore[return-value]
+
+
+def confirm(client: Client, action: str, jobs: Any, query: str = "", **said: str) -> str:
+    """As the page's own form would."""
+    shown = ask(client, action, jobs, query, **said)
+    fields = dict(shown.context["form"].initial)  # type: ignore[attr-defined]
+    selected = [str(job.pk) for job in jobs]
+    sent = {"action": action, "_selected_action": selected, "confirmed": "1"} | fields | said
+    sent["seen_at"] = shown.context["seen_at"]  # type: ignore[attr-defined]
+    return client.post(LIST + query, sent, follow=True).content.decode()
+
+
+def states() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for state in Job.objects.values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    return found
+
+
+@pytest.mark.parametrize(
+    ("action", "done"),
+    [
+        ("retry", {"failed", "cancelled"}),
+        ("cancel", {"waiting", "queued", "running"}),
+        ("move", {"waiting", "queued"}),
+        ("prioritise", {"waiting", "queued"}),
+        ("remove", {"succeeded", "failed", "cancelled"}),
+    ],
+)
+def test_a_page_says_first_what_will_happen_to_how_many(
+    superuser: Client, each: dict[str, Job[Any]], action: str, done: set[str]
+) -> None:
+    answer = ask(superuser, action, each.values())
+
+    rows = answer.context["rows"]  # type: ignore[attr-defined]
+    assert {row["state"].value for row in rows if row["is_done"]} == done
+    assert {row["count"] for row in rows} == {"1"}
+    text = answer.content.decode()
+    assert text.count("will be left as they are") == 6 - len(done)
+    assert "No, take me back" in text
+    # So far nothing has.
+    assert states() == dict.fromkeys(STATES, 1)
+    assert not LogEntry.objects.exists()
+
+
+def test_jobs_are_retried_later(superuser: Client, each: dict[str, Job[Any]]) -> None:
+    text = confirm(superuser, "retry", each.values(), delay="30")
+
+    assert "2 jobs: queued again." in text
+    assert "4 jobs were left as they are" in text
+    for state in ("failed", "cancelled"):
+        job = each[state]
+        job.refresh()
+        assert (job.state, job.failures) == ("queued", 0)
+        assert timedelta(minutes=29) < job.run_at - job.enqueued_at < timedelta(minutes=31)
+    assert {entry.object_id for entry in LogEntry.objects.all()} == {
+        str(each["failed"].pk), str(each["cancelled"].pk),
+    }  # fmt: skip
+    assert "delay=30" in str(LogEntry.objects.first().change_message)  # type: ignore[union-attr]
+
+
+def test_jobs_are_cancelled_for_a_reason(superuser: Client, each: dict[str, Job[Any]]) -> None:
+    text = confirm(superuser, "cancel", each.values(), because="a typo")
+
+    assert "3 jobs: cancelled, or told to stop." in text
+    for state in ("waiting", "queued"):
+        each[state].refresh()
+        assert (each[state].state, each[state].cancelled_by, each[state].cancelled_because) == (
+            "cancelled", "ada", "a typo",
+        )  # fmt: skip
+    each["running"].refresh()
+    assert each["running"].state == "running"
+    assert each["running"].cancel_requested_at
+
+
+def test_jobs_are_moved_and_given_a_priority(superuser: Client, each: dict[str, Job[Any]]) -> None:
+    assert "2 jobs: moved." in confirm(superuser, "move", each.values(), queue_name="slow")
+    assert Job.objects.filter(queue_name="slow").count() == 2
+    text = confirm(superuser, "prioritise", each.values(), priority="-7")
+    assert "2 jobs: given that priority." in text
+    assert Job.objects.filter(priority=-7).count() == 2
+    assert (
+        "100"
+        in ask(
+            superuser, "prioritise", each.values(), confirmed="1", priority="700"
+        ).content.decode()
+    )
+    assert Job.objects.filter(priority=700).count() == 0
+
+
+@override_settings(JOBS={"QUEUES": ["default", "mail"]})
+def test_a_queue_that_settings_do_not_list_is_refused(superuser: Client) -> None:
+    job = make_job()
+
+    text = ask(superuser, "move", [job], confirmed="1", queue_name="mial").content.decode()
+
+    assert "There is no such queue" in text
+    assert "default, mail" in text
+    job.refresh()
+    assert job.queue_name == "default"
+
+
+def test_only_what_has_ended_is_deleted_with_its_attempts(
+    superuser: Client, each: dict[str, Job[Any]]
+) -> None:
+    assert Attempt.objects.count() == 1
+
+    assert "3 jobs: deleted." in confirm(superuser, "remove", each.values())
+
+    assert states() == {"waiting": 1, "queued": 1, "running": 1}
+    assert not Attempt.objects.exists()
+    assert LogEntry.objects.filter(action_flag=DELETION).count() == 3
+
+
+def test_a_row_of_the_sites_that_needs_a_job_keeps_it_and_says_so(superuser: Client) -> None:
+    job = make_job(state="succeeded")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE note (job_id uuid REFERENCES jobs_job)")
+        cursor.execute("INSERT INTO note VALUES (%s)", [job.pk])
+
+    text = confirm(superuser, "remove", [job])
+
+    assert "PostgreSQL has refused it" in text
+    assert "note" in text
+    assert Job.objects.exists()
+
+
+def test_all_that_match_are_done_on_every_page_and_no_other(
+    superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "_PART", 7)
+    monkeypatch.setattr(bulk, "_STEPS", (9,))
+    for _ in range(60):
+        make_job("a.b", state="failed")
+        make_job("a.c", state="failed")
+    make_job("a.b", state="cancelled")
+    [first, *_] = Job.objects.failed()
+
+    query = "?state=failed&task=a.b"
+    shown = ask(superuser, "retry", [first], query, select_across="1")
+    assert "state=failed, task=a.b" in shown.content.decode()
+    assert shown.context["done"] == 60  # type: ignore[attr-defined]
+    text = confirm(superuser, "retry", [first], query, select_across="1")
+
+    assert "60 jobs: queued again." in text
+    assert states() == {"queued": 60, "failed": 60, "cancelled": 1}
+    # Not sixty entries, but one that says all.
+    [entry] = LogEntry.objects.all()
+    assert entry.object_repr == "state=failed, task=a.b"
+    assert "retry: 60 jobs" in entry.change_message
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?state=queued", "?queue=default", "?task=a.b", "?within=day"]
+)
+def test_all_of_a_list_are_cancelled_but_what_came_after_the_page(
+    superuser: Client, query: str
+) -> None:
+    for _ in range(8):
+        make_job("a.b")
+    shown = ask(superuser, "cancel", Job.objects.all()[:1], query, select_across="1")
+    late = make_job("a.b")
+    sent = {
+        "action": "cancel", "_selected_action": [str(late.pk)], "confirmed": "1",
+        "select_across": "1", "because": "", "seen_at": shown.context["seen_at"],  # type: ignore[attr-defined]
+    }  # fmt: skip
+    superuser.post(LIST + query, sent)
+
+    late.refresh()
+    assert late.state == "queued"
+    assert states() == {"queued": 1, "cancelled": 8}
+
+
+def test_failures_with_an_error_are_retried_by_it(superuser: Client) -> None:
+    for error in (OSError("a"), OSError("b"), KeyError("c")):
+        make_job("a.b", state="failed", error=error)
+
+    text = confirm(
+        superuser, "retry", Job.objects.all()[:1], "?error=builtins.OSError", select_across="1"
+    )
+
+    assert "2 jobs: queued again." in text
+    assert states() == {"queued": 2, "failed": 1}
+
+
+def test_what_takes_too_long_is_left_for_another_time(
+    superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "_PART", 5)
+    monkeypatch.setattr(bulk, "_LONGEST", 0.0)
+    for _ in range(12):
+        make_job("a.b")
+
+    text = confirm(superuser, "cancel", Job.objects.all()[:1], select_across="1")
+
+    assert "5 jobs: cancelled" in text
+    assert "There are more that match" in text
+    assert states() == {"queued": 7, "cancelled": 5}
+
+
+def test_verbs_are_offered_to_those_who_may(db: None) -> None:
+    job = make_job(state="failed")
+    may_retry = client_with("view_job", "retry_job")
+
+    text = may_retry.get(LIST).content.decode()
+    assert 'value="retry"' in text
+    for other in ("cancel", "move", "prioritise", "remove"):
+        assert f'value="{other}"' not in text
+        confirm_it = {"action": other, "_selected_action": [str(job.pk)], "confirmed": "1"}
+        may_retry.post(LIST, confirm_it | {"queue_name": "x", "priority": "1", "because": ""})
+    job.refresh()
+    assert (job.state, job.queue_name, job.priority) == ("failed", "default", 0)
+    assert "1 job: queued again." in confirm(may_retry, "retry", [job])
+
+
+def test_a_jobs_own_page_leads_through_the_same_and_back(superuser: Client) -> None:
+    job = make_job(state="running")
+    url = reverse("admin:jobs_job_change", args=[job.pk])
+    assert "Cancel…" in superuser.get(url).content.decode()
+
+    shown = ask(superuser, "cancel", [job], of_one="1")
+    assert url in shown.content.decode()
+    answer = superuser.post(
+        LIST,
+        {
+            "action": "cancel", "_selected_action": [str(job.pk)], "confirmed": "1",
+            "of_one": "1", "because": "enough",
+        },
+    )  # fmt: skip
+
+    assert answer.headers["Location"] == url
+    job.refresh()
+    assert job.cancelled_because == "enough"
+
+
+def test_a_move_brings_nothing_in_before_what_runners_have_seen(db: None) -> None:
+    long_ago = make_job(run_at=Now() - timedelta(hours=1))
+    later = make_job(run_at=Now() + timedelta(hours=1))
+    before = later.run_at
+
+    lifecycle.move([long_ago.pk, later.pk], queue_name="slow", using="default")
+
+    long_ago.refresh()
+    later.refresh()
+    assert long_ago.run_at > long_ago.enqueued_at - timedelta(minutes=1)
+    assert later.run_at == before
