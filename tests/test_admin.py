@@ -115,7 +115,12 @@ def test_queues_are_paused_and_resumed_by_those_who_may(db: None) -> None:
     client = client_with("view_queue", "pause_queue")
     selected = {"_selected_action": ["mail"]}
 
-    client.post("/admin/jobs/queue/", {**selected, "action": "pause"})
+    asked = client.post("/admin/jobs/queue/", {**selected, "action": "pause"})
+    assert "No worker will start a job of the queue <strong>mail</strong>" in asked.content.decode()
+    said = {"action": "pause", "confirmed": "1", "because": "the bank is down", "minutes": "90"}
+    client.post("/admin/jobs/queue/", {**selected, **said, "minutes": "-1"})
+    assert not Queue.objects.get().is_paused
+    client.post("/admin/jobs/queue/", selected | said)
     assert (Queue.objects.get().is_paused, Queue.objects.get().paused_by) == (True, "ada")
     assert "mail" in page(client, "/admin/jobs/queue/")
     client.post("/admin/jobs/queue/", {**selected, "action": "resume"})

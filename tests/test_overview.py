@@ -74,9 +74,9 @@ def test_queues_are_told_with_what_waits_runs_and_has_ended(superuser: Client) -
     cells = [part.partition("</td>")[0] for part in row.split('<td class="jobs-number">')[1:]]
 
     assert [plain(cell) for cell in cells[:1]] == ["2"]
-    assert [plain(cell) for cell in cells[2:6]] == ["1", "1", "100", "10"]
-    assert "ms" in cells[6]
-    assert " s · " in cells[7]
+    assert [plain(cell) for cell in cells[2:7]] == ["1", "1", "4 · 0", "100", "10"]
+    assert "ms" in cells[7]
+    assert " s · " in cells[8]
     # The worker, and what it runs.
     assert "2 × (1 + 9)" in text
     assert ">sell</a>" in text

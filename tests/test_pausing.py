@@ -5,14 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from django.contrib.admin.models import LogEntry
 from django.db.models import F
 from django.db.models.functions import Now
 
 from jobs import enqueue, enqueue_many, lifecycle
 from jobs.lifecycle import Claimed, Lane
 from jobs.models import Job, PausedTask, Queue, Worker
+from jobs.testing import make_job
 from tests import tasks
 from tests.eventually import eventually
+from tests.test_admin import client_with, page
 from tests.workers import WorkerProcess
 
 Claim_ = Callable[..., list[Claimed]]
@@ -163,3 +166,56 @@ def test_a_worker_runs_other_tasks_meanwhile_and_the_paused_one_afterwards(
     worker = eventually(lambda: Worker.objects.filter(ended=51).first())
     assert worker is not None
     assert worker.memory is None or worker.memory > 2**20
+
+
+PAUSES = "/admin/jobs/pausedtask/"
+
+
+def test_a_task_is_paused_and_resumed_on_pages_of_its_own(db: None) -> None:
+    client = client_with("pause_task")
+
+    text = page(client, f"{PAUSES}add/?task={NOOP}")
+    assert f'value="{NOOP}"' in text
+    assert '<option value="tests.tasks.add">' in text
+    said = {"task": NOOP, "because": "it fails", "minutes": ""}
+    refused = client.post(f"{PAUSES}add/", said | {"task": ""})
+    assert "This field is required" in refused.content.decode()
+    client.post(f"{PAUSES}add/", said)
+
+    task = PausedTask.objects.get()
+    assert (task.paused_by, task.paused_because, task.paused_until, task.is_over) == (
+        "ada", "it fails", None, False,
+    )  # fmt: skip
+    assert "it fails" in page(client, PAUSES)
+    client.post(PAUSES, {"action": "resume", "_selected_action": [NOOP]})
+    task.refresh_from_db()
+    assert task.is_over
+    assert LogEntry.objects.count() == 2
+
+
+def test_pausing_takes_its_permission(db: None) -> None:
+    client = client_with("view_pausedtask", "view_queue", "pause_queue")
+    lifecycle.pause_task(PLAIN)
+
+    assert client.get(f"{PAUSES}add/").status_code == 403
+    assert client.post(f"{PAUSES}add/", {"task": NOOP}).status_code == 403
+    client.post(PAUSES, {"action": "resume", "_selected_action": [PLAIN]})
+    assert [task.is_over for task in PausedTask.objects.all()] == [False]
+
+
+def test_the_overview_tells_of_pauses_and_offers_them(transactional_db: None) -> None:
+    client = client_with(is_superuser=True)
+    make_job(NOOP)
+    lifecycle.pause("default", by="ada", because="the bank is down")
+    lifecycle.pause_task(PLAIN, by="grace")
+
+    text = page(client, "/admin/jobs/")
+
+    assert "The queue default is paused, and 1 jobs wait in it. (by ada · the bank is down)" in text
+    assert "The task tests.tasks.plain is paused. (by grace)" in text
+    assert 'aria-label="Resume default"' in text
+    lifecycle.resume("default")
+    lifecycle.resume_task(PLAIN)
+    text = page(client, "/admin/jobs/")
+    assert "is paused" not in text
+    assert 'aria-label="Pause default…"' in text

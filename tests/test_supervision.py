@@ -16,6 +16,7 @@ from jobs.lifecycle import START, Claimed, Lane
 from jobs.models import Job
 from jobs.tasks import task
 from jobs.worker import Options, presence, reload, stacks
+from jobs.worker.account import Account
 from jobs.worker.autoscale import Autoscale
 from jobs.worker.board import CANCELLED, FAILED, Board, Overdue
 from jobs.worker.console import Console
@@ -340,3 +341,26 @@ def test_a_file_that_changes_is_seen_and_one_that_does_not_compile_is_told(
     path.write_text("x = (\n")
     assert "was never closed" in reload.compiles(path)
     assert reload.compiles(tmp_path / "deleted.py") == ""
+
+
+def test_an_account_is_of_the_living_and_the_dead() -> None:
+    family = Family(Options(processes=1), None, list)
+    account = Account(family)
+    account.add({"succeeded": 30, "failed": 2, "released": 7})
+    one = Child(1, Identity(ids.uuid7(), "test/1"), pid=os.getpid())
+    one.board.add({"succeeded": 10, "retried": 1})
+    place = one.board.start(str(ids.uuid7()), str(ids.uuid7()))
+    family._children[one.pid] = one
+
+    doing = account.doing()
+
+    assert account.totals() == {"succeeded": 40, "failed": 2, "retried": 1, "released": 7}
+    assert (doing.ended, doing.running) == (43, 1)
+    assert doing.pace > 0
+    assert doing.memory is None or doing.memory > 2**20
+    one.board.end(place)
+    # Nothing has ended since.
+    assert (account.doing().pace, account.doing().running) == (0.0, 0)
+    family._children.clear()
+    family.close()
+    one.close()

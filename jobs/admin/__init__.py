@@ -4,8 +4,9 @@ The classes may be subclassed and registered anew.
 """
 
 from .jobs import JobAdmin
+from .paused_tasks import PausedTaskAdmin
 from .queues import QueueAdmin
 from .schedules import ScheduleAdmin
 from .workers import WorkerAdmin
 
-__all__ = ["JobAdmin", "QueueAdmin", "ScheduleAdmin", "WorkerAdmin"]
+__all__ = ["JobAdmin", "PausedTaskAdmin", "QueueAdmin", "ScheduleAdmin", "WorkerAdmin"]

@@ -29,3 +29,12 @@ def briefly(seconds: float) -> str:
         return f"{minutes} min {rest:02} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def at_pace(pace: float) -> str:
+    """Jobs in a second, or in a minute; empty: none."""
+    if not pace:
+        return ""
+    if pace >= 1:
+        return f"{number_format(pace, 0 if pace >= 10 else 1)} /s"
+    return f"{number_format(pace * 60, 1)} /min"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django.contrib import admin
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -12,11 +13,15 @@ from jobs import conf
 from jobs.models import Worker
 
 from .base import ShowingAdmin
+from .words import at_pace
 
 
 @admin.register(Worker)
 class WorkerAdmin(ShowingAdmin):
-    list_display = ("name", "host", "pid", "serves", "slots", "heard_of", "started_at", "version")
+    list_display = (
+        "name", "host", "pid", "serves", "running", "slots", "shown_pace", "shown_memory", "ended",
+        "heard_of", "started_at", "version",
+    )  # fmt: skip
     readonly_fields = (*list_display, "runners", "idle", "stopping")
     fields = readonly_fields
 
@@ -30,6 +35,14 @@ class WorkerAdmin(ShowingAdmin):
     @admin.display(description=_("slots"))
     def slots(self, worker: Worker) -> str:
         return f"{worker.processes} × ({worker.threads} + {worker.coroutines} async)"
+
+    @admin.display(description=_("pace"))
+    def shown_pace(self, worker: Worker) -> str:
+        return at_pace(worker.pace)
+
+    @admin.display(description=_("memory"))
+    def shown_memory(self, worker: Worker) -> str:
+        return "–" if worker.memory is None else filesizeformat(worker.memory)
 
     @admin.display(description=_("last heard of"))
     def heard_of(self, worker: Worker) -> str:

@@ -9,15 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from jobs import conf
-from jobs.models import Attempt
+from jobs.models import Attempt, PausedTask, Queue
 
+from .. import pausing
 from ..places import Places
-from ..words import briefly, whole
+from ..words import at_pace, briefly, whole
 from . import attention, charts, figures
 from .attention import capped
 from .figures import SPANS, Overview, Sums
@@ -66,6 +68,9 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "remarks": attention.remarks(found, places, may),
         "may_view_queues": may("view_queue"),
         "queues": [_queue(queue, places, here) for queue in found.queues],
+        "may_pause_queues": may("pause_queue"),
+        "may_pause_tasks": may("pause_task"),
+        "pause_url": places.of("jobs_queue_changelist"),
         "may_view_workers": may("view_worker"),
         "workers": [_worker(worker, found.now, places) for worker in found.workers],
         "tasks": _tasks(found, places, here, with_errors=may("view_payload")),
@@ -87,6 +92,9 @@ def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any
         "ready": capped(queue.ready),
         "scheduled": capped(queue.scheduled),
         "held": whole(queue.held),
+        "came": whole(round(queue.came)),
+        "went": whole(round(queue.went)),
+        "pause": _pause(queue.pause),
         "oldest": "" if queue.oldest is None else briefly(queue.oldest),
         "done": whole(queue.sums.ended),
         "failed": whole(queue.sums.counts["failed"]),
@@ -98,6 +106,14 @@ def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any
     }
 
 
+def _pause(pause: Queue | PausedTask | None) -> str:
+    """Why it is paused; empty: it is not."""
+    if pause is None:
+        return ""
+    told = pausing.told(pause.paused_by, pause.paused_because, pause.paused_until)
+    return told or gettext("paused")
+
+
 def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, Any]:
     worker = one.worker
     slots = f"{worker.processes} × ({worker.threads} + {worker.coroutines})"
@@ -105,6 +121,9 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
         "worker": worker,
         "held_count": whole(len(one.held)),
         "slots": slots,
+        "running": whole(worker.running),
+        "pace": at_pace(worker.pace),
+        "memory": "" if worker.memory is None else filesizeformat(worker.memory),
         "heard": briefly(one.silent_for),
         "since": timesince(worker.started_at),
         "held": [
@@ -126,6 +145,7 @@ def _tasks(
     items = sorted(
         found.tasks.items(), key=lambda item: (-item[1].bad, -item[1].attempts, item[0])
     )[:_MOST_TASKS]
+    paused = {task.name: task for task in found.paused_tasks}
     why = _last_errors([name for name, sums in items if sums.bad]) if with_errors else {}
     return [
         {
@@ -135,6 +155,8 @@ def _tasks(
             "share": f"{100 * sums.bad / sums.attempts:.0f} %" if sums.bad else "",
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),
+            "pause": _pause(paused.get(name)),
+            "pause_url": places.of("jobs_pausedtask_add", task=name),
             "why": why.get(name),
             "why_url": places.of("jobs_job_change", why[name].job_id) if name in why else "",
             "url": here(task=name, queue=""),

@@ -8,7 +8,9 @@ from typing import NamedTuple
 from django.utils.translation import gettext, ngettext
 
 from jobs import conf
+from jobs.models import PausedTask, Queue
 
+from .. import pausing
 from ..places import Places
 from ..words import briefly, whole
 from . import figures
@@ -32,6 +34,7 @@ def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list
         *_lost(found, places),
         *_failing(found, places),
         *_slow(found, places),
+        *_paused(found, places),
     ]
 
 
@@ -41,7 +44,7 @@ def capped(count: int) -> str:
 
 def _unserved(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
-        if queue.ready and not queue.workers and queue.paused_by is None:
+        if queue.ready and not queue.workers and queue.pause is None:
             told = ngettext(
                 "No worker serves the queue %(queue)s, where %(count)s job waits.",
                 "No worker serves the queue %(queue)s, where %(count)s jobs wait.",
@@ -95,11 +98,22 @@ def _failing(found: Overview, places: Places) -> Iterator[Remark]:
 
 def _slow(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
-        if queue.paused_by is not None and queue.ready:
+        if queue.pause is not None and queue.ready:
             told = gettext("The queue %(queue)s is paused, and %(count)s jobs wait in it.")
             words = told % {"queue": queue.name, "count": capped(queue.ready)}
-            yield Remark(words, places.of("jobs_queue_changelist"))
+            yield Remark(_with_why(words, queue.pause), places.of("jobs_queue_changelist"))
         elif queue.workers and (queue.oldest or 0.0) > _LONG:
             told = gettext("In the queue %(queue)s the first job has waited for %(time)s.")
             words = told % {"queue": queue.name, "time": briefly(queue.oldest or 0.0)}
             yield Remark(words, places.jobs(state="queued", queue=queue.name))
+
+
+def _paused(found: Overview, places: Places) -> Iterator[Remark]:
+    for task in found.paused_tasks:
+        words = gettext("The task %(task)s is paused.") % {"task": task.name}
+        yield Remark(_with_why(words, task), places.of("jobs_pausedtask_changelist"))
+
+
+def _with_why(words: str, pause: Queue | PausedTask) -> str:
+    why = pausing.told(pause.paused_by, pause.paused_because, pause.paused_until)
+    return f"{words} ({why})" if why else words

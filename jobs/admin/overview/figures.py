@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
 from django.db.models import Q
 
-from jobs import conf, histogram
+from jobs import conf, histogram, ids
 from jobs.lifecycle.statements import statement
-from jobs.models import Queue, Schedule, Statistic, Worker
+from jobs.models import PausedTask, Queue, Schedule, Statistic, Worker
 from jobs.models.statistic import HOUR, MINUTE, TEN_MINUTES
 
 # Nobody tells ten thousand from more.
@@ -64,7 +64,25 @@ CROSS JOIN LATERAL (
 ) AS job
 ORDER BY job.last_attempted_at, job.id
 """
+# How many jobs came into each queue of late: of the last minute the newest, so many at most; and
+# for how many seconds they reach back.
+_CAME = """
+WITH came AS MATERIALIZED (
+    SELECT queue_name, enqueued_at
+    FROM jobs_job
+    WHERE id >= %(since)s::uuid
+    ORDER BY id DESC
+    LIMIT %(most)s
+)
+SELECT
+    queue_name,
+    count(*),
+    (SELECT extract(epoch FROM statement_timestamp() - min(enqueued_at))::float8 FROM came)
+FROM came
+GROUP BY queue_name
+"""
 _COUNTED = ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost")
+_ENDED = ("succeeded", "failed", "cancelled")
 _COLUMNS = ("starts_at", "queue_name", "task", *_COUNTED, "waits", "runs", "ready")
 
 
@@ -102,6 +120,10 @@ class Row(NamedTuple):
     runs: list[int]
     ready: int | None
 
+    @property
+    def ended(self) -> int:
+        return sum(self.counts[_COUNTED.index(name)] for name in _ENDED)
+
 
 @dataclass(slots=True)
 class Sums:
@@ -120,7 +142,7 @@ class Sums:
 
     @property
     def ended(self) -> int:
-        return sum(self.counts[name] for name in ("succeeded", "failed", "cancelled"))
+        return sum(self.counts[name] for name in _ENDED)
 
     @property
     def attempts(self) -> int:
@@ -149,9 +171,13 @@ class QueueNow:
     oldest: float | None
     scheduled: int
     held: int
-    paused_by: str | None
+    # The row of a queue that is paused now.
+    pause: Queue | None
     workers: int
     sums: Sums
+    # Jobs in a minute, of late.
+    came: float
+    went: float
 
 
 class Held(NamedTuple):
@@ -181,6 +207,7 @@ class Overview:
     # Of the span, oldest first.
     columns: list[Sums]
     late: list[Schedule]
+    paused_tasks: list[PausedTask]
 
 
 def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
@@ -190,7 +217,12 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
     hour_ago = now - timedelta(hours=1)
     by_queue: defaultdict[str, Sums] = defaultdict(Sums)
     by_task: defaultdict[str, Sums] = defaultdict(Sums)
+    went: Counter[str] = Counter()
+    # The last minute that is over, in which all have told what they had to.
+    minute = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
     for row in rows:
+        if row.starts_at == minute:
+            went[row.queue_name] += row.ended
         if row.starts_at >= hour_ago and row.task:
             by_queue[row.queue_name].add(row)
             by_task[row.task].add(row)
@@ -205,11 +237,14 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
     workers = list(Worker.objects.using(alias))
     return Overview(
         now=now,
-        queues=_queues(alias, workers, Counter(job.queue_name for job in held), by_queue),
+        queues=_queues(alias, workers, Counter(job.queue_name for job in held), by_queue, went),
         workers=_workers(workers, held, now),
         tasks=dict(by_task),
         columns=_columns(shown, span, now),
         late=_late(alias, now),
+        paused_tasks=list(
+            PausedTask.objects.using(alias).exclude(paused_until__lte=now).order_by("name")
+        ),
     )
 
 
@@ -235,12 +270,13 @@ def _held(alias: str) -> list[Held]:
 
 
 def _queues(
-    alias: str, workers: list[Worker], held: Counter[str], by_queue: dict[str, Sums]
+    alias: str,
+    workers: list[Worker],
+    held: Counter[str],
+    by_queue: dict[str, Sums],
+    went: Counter[str],
 ) -> list[QueueNow]:
-    paused = {
-        queue.name: queue.paused_by
-        for queue in Queue.objects.using(alias).filter(paused_at__isnull=False)
-    }
+    paused = {queue.name: queue for queue in Queue.objects.using(alias).paused()}
     with connections[alias].cursor() as cursor:
         cursor.execute(_NOW, {"most": MOST + 1})
         rows = cursor.fetchall()
@@ -250,6 +286,7 @@ def _queues(
         for name, _, run_at, _, now in cursor.fetchall():
             if name is not None:
                 ages[name] = max(now - run_at, ages.get(name, 0.0))
+        came = _came(cursor)
     return sorted(
         (
             QueueNow(
@@ -258,14 +295,24 @@ def _queues(
                 oldest=ages.get(name) if ready else None,
                 scheduled=scheduled,
                 held=held[name],
-                paused_by=paused.get(name),
+                pause=paused.get(name),
                 workers=sum(_serves(worker, name) for worker in workers),
                 sums=by_queue.get(name) or Sums(),
+                came=came.get(name, 0.0),
+                went=went[name],
             )
             for name, ready, scheduled in rows
         ),
         key=lambda queue: queue.name,
     )
+
+
+def _came(cursor: Any) -> dict[str, float]:
+    """Jobs in a minute."""
+    cursor.execute(_CAME, {"since": ids.first_of(timedelta(minutes=1)), "most": MOST})
+    rows = cursor.fetchall()
+    is_cut = sum(row[1] for row in rows) >= MOST
+    return {name: count * 60 / max(0.001, age) if is_cut else count for name, count, age in rows}
 
 
 def _serves(worker: Worker, queue_name: str) -> bool:
