@@ -259,7 +259,7 @@ def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) ->
         superuser.get(url)
 
     # The session and the user, and those of the page.
-    assert len(queries) <= 2 + 11
+    assert len(queries) <= 2 + 5
     with CaptureQueriesContext(connection) as queries:
         superuser.get(FRONT)
     assert len(queries) <= 20

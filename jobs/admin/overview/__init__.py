@@ -90,10 +90,10 @@ def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any
     return {
         "now": queue,
         "ready": capped(queue.ready),
-        "scheduled": capped(queue.scheduled),
+        "scheduled": capped(queue.line.scheduled),
         "held": whole(queue.held),
-        "came": whole(round(queue.came)),
-        "went": whole(round(queue.went)),
+        "came": whole(round(queue.line.came)),
+        "went": whole(queue.went),
         "pause": _pause(queue.pause),
         "oldest": "" if queue.oldest is None else briefly(queue.oldest),
         "done": whole(queue.sums.ended),

@@ -4,83 +4,31 @@ further, and the statistics; never the jobs that have ended.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import add
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Q
+from django.db.models import Model
 
 from jobs import conf, histogram, ids
-from jobs.lifecycle.statements import statement
+from jobs.lifecycle.statements import read_all
 from jobs.models import PausedTask, Queue, Schedule, Statistic, Worker
 from jobs.models.statistic import HOUR, MINUTE, TEN_MINUTES
 
+M = TypeVar("M", bound=Model)
 # Nobody tells ten thousand from more.
 MOST = 10_000
 # Of jobs that runners hold, so many are looked at.
 MOST_HELD = 5_000
 
-_NOW = """
-SELECT queue.name, ready.count, later.count
-FROM jobs_queue AS queue
-CROSS JOIN LATERAL (
-    SELECT count(*)
-    FROM (
-        SELECT
-        FROM jobs_job
-        WHERE claimable AND queue_name = queue.name AND run_at <= statement_timestamp()
-        LIMIT %(most)s
-    ) AS found
-) AS ready
-CROSS JOIN LATERAL (
-    SELECT count(*)
-    FROM (
-        SELECT
-        FROM jobs_job
-        WHERE claimable AND queue_name = queue.name AND run_at > statement_timestamp()
-        LIMIT %(most)s
-    ) AS found
-) AS later
-"""
-# Through the claims, which are few: what runners hold, those that stand in line there among them.
-_HELD = """
-SELECT member.worker_id, job.queue_name, job.id, job.task, job.last_attempted_at
-FROM (
-    SELECT claim.worker_id, member.id
-    FROM jobs_claim AS claim
-    CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
-    LIMIT %(most)s
-) AS member
-CROSS JOIN LATERAL (
-    SELECT queue_name, id, task, last_attempted_at
-    FROM jobs_job
-    WHERE id = member.id AND state = 'running'
-    OFFSET 0
-) AS job
-ORDER BY job.last_attempted_at, job.id
-"""
-# How many jobs came into each queue of late: of the last minute the newest, so many at most; and
-# for how many seconds they reach back.
-_CAME = """
-WITH came AS MATERIALIZED (
-    SELECT queue_name, enqueued_at
-    FROM jobs_job
-    WHERE id >= %(since)s::uuid
-    ORDER BY id DESC
-    LIMIT %(most)s
-)
-SELECT
-    queue_name,
-    count(*),
-    (SELECT extract(epoch FROM statement_timestamp() - min(enqueued_at))::float8 FROM came)
-FROM came
-GROUP BY queue_name
-"""
+_STATEMENTS = read_all(Path(__file__).parent)
 _COUNTED = ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost")
 _ENDED = ("succeeded", "failed", "cancelled")
 _COLUMNS = ("starts_at", "queue_name", "task", *_COUNTED, "waits", "runs", "ready")
@@ -163,21 +111,41 @@ def _plus(sums: list[int], counts: Sequence[int]) -> None:
     sums[: len(counts)] = map(add, sums, counts[: len(sums)])
 
 
-@dataclass(slots=True)
-class QueueNow:
+class Line(NamedTuple):
+    """What waits in a queue."""
+
     name: str
     ready: int
-    # For how long the first has been ready, in seconds, whatever its priority; None: unknown.
+    # For how long the first has been ready, in seconds; None: there is none.
     oldest: float | None
     scheduled: int
+    # Jobs enqueued in a minute, of late.
+    came: float
+
+
+@dataclass(slots=True)
+class QueueNow:
+    line: Line
     held: int
     # The row of a queue that is paused now.
     pause: Queue | None
     workers: int
+    # Of the last hour.
     sums: Sums
-    # Jobs in a minute, of late.
-    came: float
-    went: float
+    # Jobs ended in a minute, of late.
+    went: int
+
+    @property
+    def name(self) -> str:
+        return self.line.name
+
+    @property
+    def ready(self) -> int:
+        return self.line.ready
+
+    @property
+    def oldest(self) -> float | None:
+        return self.line.oldest
 
 
 class Held(NamedTuple):
@@ -210,11 +178,25 @@ class Overview:
     paused_tasks: list[PausedTask]
 
 
+class Small(NamedTuple):
+    """What small tables hold."""
+
+    now: datetime
+    workers: list[Worker]
+    queues: list[Queue]
+    tasks: list[PausedTask]
+    late: list[Schedule]
+
+
 def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
-    """All of it; charts of one queue, or task, if asked for."""
+    """All of it, in four statements; charts of one queue, or task, if asked for."""
     alias = conf.settings().database
-    rows, now = _statistics(alias, max(span.length, timedelta(hours=1)))
-    hour_ago = now - timedelta(hours=1)
+    with connections[alias].cursor() as cursor:
+        small = _small(cursor)
+        lines = _lines(cursor)
+        held = _held(cursor)
+    now, hour_ago = small.now, small.now - timedelta(hours=1)
+    rows = _statistics(alias, now - max(span.length, timedelta(hours=1)))
     by_queue: defaultdict[str, Sums] = defaultdict(Sums)
     by_task: defaultdict[str, Sums] = defaultdict(Sums)
     went: Counter[str] = Counter()
@@ -233,86 +215,76 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         # Samples are of a queue, whatever its tasks.
         and (not task or row.task in (task, ""))
     )
-    held = _held(alias)
-    workers = list(Worker.objects.using(alias))
+    counts = Counter(job.queue_name for job in held)
+    paused = {queue.name: queue for queue in small.queues}
     return Overview(
         now=now,
-        queues=_queues(alias, workers, Counter(job.queue_name for job in held), by_queue, went),
-        workers=_workers(workers, held, now),
+        queues=[
+            QueueNow(
+                line,
+                held=counts[line.name],
+                pause=paused.get(line.name),
+                workers=sum(_serves(worker, line.name) for worker in small.workers),
+                sums=by_queue.get(line.name) or Sums(),
+                went=went[line.name],
+            )
+            for line in lines
+        ],
+        workers=_workers(small.workers, held, now),
         tasks=dict(by_task),
         columns=_columns(shown, span, now),
-        late=_late(alias, now),
-        paused_tasks=list(
-            PausedTask.objects.using(alias).exclude(paused_until__lte=now).order_by("name")
-        ),
+        late=small.late,
+        paused_tasks=small.tasks,
     )
 
 
-def _statistics(alias: str, length: timedelta) -> tuple[list[Row], datetime]:
-    with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")
-        [now] = cursor.fetchone()
+def _small(cursor: Any) -> Small:
+    cursor.execute(_STATEMENTS["now"])
+    now, workers, queues, tasks, late = cursor.fetchone()
+    return Small(
+        now,
+        _instances(Worker, workers),
+        _instances(Queue, queues),
+        _instances(PausedTask, tasks),
+        _instances(Schedule, late),
+    )
+
+
+def _instances(model: type[M], rows: str) -> list[M]:
+    """As the ORM would have read them."""
+    names = {str(field.column): field for field in model._meta.concrete_fields}
+    return [
+        model(**{field.attname: field.to_python(row[name]) for name, field in names.items()})
+        for row in json.loads(rows)
+    ]
+
+
+def _lines(cursor: Any) -> list[Line]:
+    since = ids.first_of(timedelta(minutes=1))
+    cursor.execute(_STATEMENTS["queues"], {"since": since, "most": MOST + 1})
+    lines = []
+    for name, ready, oldest, later, came, of, age in cursor.fetchall():
+        # All of a minute's, or as many as were looked at.
+        pace = came * 60 / max(0.001, age) if of > MOST else float(came)
+        lines.append(Line(name, ready, None if oldest is None else max(0.0, oldest), later, pace))
+    return lines
+
+
+def _held(cursor: Any) -> list[Held]:
+    cursor.execute(_STATEMENTS["held"], {"most": MOST_HELD})
+    return [Held(*row) for row in cursor.fetchall()]
+
+
+def _statistics(alias: str, since: datetime) -> list[Row]:
     found = Statistic.objects.using(alias).filter(
         # All there are: the index begins with it.
         seconds__in=(MINUTE, TEN_MINUTES, HOUR),
-        starts_at__gte=now - length,
+        starts_at__gte=since,
     )
     return [
         Row(one[0], one[1], one[2], one[3:-3], one[-3], one[-2], one[-1])
         for one in found.values_list(*_COLUMNS).iterator(chunk_size=5_000)
-    ], now
-
-
-def _held(alias: str) -> list[Held]:
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_HELD, {"most": MOST_HELD})
-        return [Held(*row) for row in cursor.fetchall()]
-
-
-def _queues(
-    alias: str,
-    workers: list[Worker],
-    held: Counter[str],
-    by_queue: dict[str, Sums],
-    went: Counter[str],
-) -> list[QueueNow]:
-    paused = {queue.name: queue for queue in Queue.objects.using(alias).paused()}
-    with connections[alias].cursor() as cursor:
-        cursor.execute(_NOW, {"most": MOST + 1})
-        rows = cursor.fetchall()
-        # The first of each lane, as runners look for it; of paused queues, none.
-        cursor.execute(statement("look"))
-        ages: dict[str, float] = {}
-        for name, _, run_at, _, now in cursor.fetchall():
-            if name is not None:
-                ages[name] = max(now - run_at, ages.get(name, 0.0))
-        came = _came(cursor)
-    return sorted(
-        (
-            QueueNow(
-                name=name,
-                ready=ready,
-                oldest=ages.get(name) if ready else None,
-                scheduled=scheduled,
-                held=held[name],
-                pause=paused.get(name),
-                workers=sum(_serves(worker, name) for worker in workers),
-                sums=by_queue.get(name) or Sums(),
-                came=came.get(name, 0.0),
-                went=went[name],
-            )
-            for name, ready, scheduled in rows
-        ),
-        key=lambda queue: queue.name,
-    )
-
-
-def _came(cursor: Any) -> dict[str, float]:
-    """Jobs in a minute."""
-    cursor.execute(_CAME, {"since": ids.first_of(timedelta(minutes=1)), "most": MOST})
-    rows = cursor.fetchall()
-    is_cut = sum(row[1] for row in rows) >= MOST
-    return {name: count * 60 / max(0.001, age) if is_cut else count for name, count, age in rows}
+    ]
 
 
 def _serves(worker: Worker, queue_name: str) -> bool:
@@ -348,17 +320,6 @@ def _columns(rows: Iterable[Row], span: Span, now: datetime) -> list[Sums]:
     for (place, _), count in ready.items():
         columns[place].ready = (columns[place].ready or 0) + count
     return columns
-
-
-def _late(alias: str, now: datetime) -> list[Schedule]:
-    """Schedules that no beat serves, or has planned."""
-    minute_ago = now - timedelta(minutes=1)
-    due = Schedule.objects.using(alias).filter(
-        Q(next_run_at__lt=minute_ago) | Q(stale_since__lt=minute_ago),
-        enabled=True,
-        retired_at=None,
-    )
-    return list(due.order_by("next_run_at", "name")[:5])
 
 
 def beginning(span: Span, now: datetime, place: int) -> datetime:

@@ -1,0 +1,38 @@
+-- Of each queue: how many jobs are ready, and for how long the first of them has been; how many are
+-- scheduled; and how many have come in of late, of the last minute's newest, with for how many
+-- seconds these reach back. By the claim's index and the key, so far and no further.
+WITH came AS MATERIALIZED (
+    SELECT queue_name, enqueued_at
+    FROM jobs_job
+    WHERE id >= %(since)s::uuid
+    ORDER BY id DESC
+    LIMIT %(most)s
+)
+SELECT
+    queue.name,
+    ready.count,
+    extract(epoch FROM statement_timestamp() - ready.first)::float8,
+    later.count,
+    (SELECT count(*) FROM came WHERE queue_name = queue.name),
+    (SELECT count(*) FROM came),
+    (SELECT extract(epoch FROM statement_timestamp() - min(enqueued_at))::float8 FROM came)
+FROM jobs_queue AS queue
+CROSS JOIN LATERAL (
+    SELECT count(*), min(run_at) AS first
+    FROM (
+        SELECT run_at
+        FROM jobs_job
+        WHERE claimable AND queue_name = queue.name AND run_at <= statement_timestamp()
+        LIMIT %(most)s
+    ) AS found
+) AS ready
+CROSS JOIN LATERAL (
+    SELECT count(*)
+    FROM (
+        SELECT
+        FROM jobs_job
+        WHERE claimable AND queue_name = queue.name AND run_at > statement_timestamp()
+        LIMIT %(most)s
+    ) AS found
+) AS later
+ORDER BY queue.name
