@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick bench-beat soak chaos beats conformance wagtail zones messages clean
+.PHONY: help demo test check serve bench bench-quick bench-beat bench-admin soak chaos beats conformance wagtail zones messages clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ soak: $(READY) ## Full pace for an hour; MINUTES=10 for less
 
 bench-beat: $(READY) ## A beat over ten thousand schedules: idle, and a burst of five thousand
 	@$(BIN)/python -m bench.beat
+
+bench-admin: $(READY) ## The admin's pages with a million jobs: queries, and time of SQL
+	@$(BIN)/python -m bench.admin
 
 chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

@@ -46,3 +46,8 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def serves(self, queue_name: str) -> bool:
+        if queue_name in (self.excluded_queues or ()):
+            return False
+        return self.queues is None or queue_name in self.queues

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
+from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.timesince import timesince
@@ -22,7 +24,8 @@ from ..places import Places
 from ..words import at_pace, briefly, whole
 from . import attention, charts, figures
 from .attention import capped
-from .figures import SPANS, Overview, Sums
+from .figures import SPANS, Overview
+from .sums import Sums
 
 # (the page again, with these chosen otherwise)
 Here = Callable[..., str]
@@ -166,22 +169,27 @@ def _tasks(
     ]
 
 
-def _last_errors(names: list[str]) -> dict[str, Attempt]:
+class LastError(NamedTuple):
+    task: str
+    job_id: UUID
+    exception_class_path: str
+    message: str
+
+
+def _last_errors(names: list[str]) -> dict[str, LastError]:
     """Of each task the last attempt that went wrong: the newest attempts are looked through."""
     if not names:
         return {}
-    alias = conf.settings().database
     newest = (
-        Attempt.objects.using(alias)
+        Attempt.objects.using(conf.settings().database)
         .exclude(exception_class_path="")
-        .select_related("job")
-        .defer("traceback", "job__arguments", "job__result", "job__metadata")
-        .order_by("-id")[:500]
+        .order_by("-id")
+        .values_list("job__task", "job_id", "exception_class_path", Left("message", 200))[:500]
     )
-    found: dict[str, Attempt] = {}
-    for attempt in newest:
-        if attempt.job.task in names:
-            found.setdefault(attempt.job.task, attempt)
+    found: dict[str, LastError] = {}
+    for row in newest:
+        if row[0] in names:
+            found.setdefault(row[0], LastError(*row))
     return found
 
 
@@ -195,7 +203,7 @@ def _charts(found: Overview, span: figures.Span) -> list[Any]:
         charts.stacked(
             gettext("Jobs ended, %(unit)s") % {"unit": unit},
             _OUTCOMES,
-            [dict(sums.counts) for sums in found.columns],
+            [sums.counts for sums in found.columns],
             moments,
             "",
         ),

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from operator import add
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -17,10 +16,12 @@ from uuid import UUID
 from django.db import connections
 from django.db.models import Model
 
-from jobs import conf, histogram, ids
+from jobs import conf, ids
 from jobs.lifecycle.statements import read_all
-from jobs.models import PausedTask, Queue, Schedule, Statistic, Worker
-from jobs.models.statistic import HOUR, MINUTE, TEN_MINUTES
+from jobs.models import PausedTask, Queue, Schedule, Worker
+from jobs.models.statistic import HOUR, MINUTE
+
+from .sums import Row, Sums, packed
 
 M = TypeVar("M", bound=Model)
 # Nobody tells ten thousand from more.
@@ -29,9 +30,6 @@ MOST = 10_000
 MOST_HELD = 5_000
 
 _STATEMENTS = read_all(Path(__file__).parent)
-_COUNTED = ("succeeded", "failed", "retried", "cancelled", "snoozed", "lost")
-_ENDED = ("succeeded", "failed", "cancelled")
-_COLUMNS = ("starts_at", "queue_name", "task", *_COUNTED, "waits", "runs", "ready")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,60 +53,6 @@ SPANS = {
         Span("week", timedelta(days=7), 10_800),
     )
 }
-
-
-class Row(NamedTuple):
-    """A statistic, as far as it is shown."""
-
-    starts_at: datetime
-    queue_name: str
-    task: str
-    counts: tuple[int, ...]
-    waits: list[int]
-    runs: list[int]
-    ready: int | None
-
-    @property
-    def ended(self) -> int:
-        return sum(self.counts[_COUNTED.index(name)] for name in _ENDED)
-
-
-@dataclass(slots=True)
-class Sums:
-    """What some statistics come to."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    waits: list[int] = field(default_factory=lambda: [0] * histogram.BUCKETS)
-    runs: list[int] = field(default_factory=lambda: [0] * histogram.BUCKETS)
-    ready: int | None = None
-
-    def add(self, row: Row) -> None:
-        for name, count in zip(_COUNTED, row.counts, strict=True):
-            self.counts[name] += count
-        _plus(self.waits, row.waits)
-        _plus(self.runs, row.runs)
-
-    @property
-    def ended(self) -> int:
-        return sum(self.counts[name] for name in _ENDED)
-
-    @property
-    def attempts(self) -> int:
-        return sum(self.counts.values()) - self.counts["snoozed"]
-
-    @property
-    def bad(self) -> int:
-        return sum(self.counts[name] for name in ("failed", "retried", "lost"))
-
-    def wait(self, share: float) -> float | None:
-        return histogram.quantile(self.waits, share)
-
-    def run(self, share: float) -> float | None:
-        return histogram.quantile(self.runs, share)
-
-
-def _plus(sums: list[int], counts: Sequence[int]) -> None:
-    sums[: len(counts)] = map(add, sums, counts[: len(sums)])
 
 
 class Line(NamedTuple):
@@ -193,21 +137,23 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
     alias = conf.settings().database
     with connections[alias].cursor() as cursor:
         small = _small(cursor)
-        lines = _lines(cursor)
+        now = small.now
+        lines = read_lines(cursor)
         held = _held(cursor)
-    now, hour_ago = small.now, small.now - timedelta(hours=1)
-    rows = _statistics(alias, now - max(span.length, timedelta(hours=1)))
+        rows = _statistics(cursor, now - max(span.length, timedelta(hours=1)))
+    hour_ago = now.timestamp() - HOUR
     by_queue: defaultdict[str, Sums] = defaultdict(Sums)
     by_task: defaultdict[str, Sums] = defaultdict(Sums)
-    went: Counter[str] = Counter()
+    went: defaultdict[str, Sums] = defaultdict(Sums)
     # The last minute that is over, in which all have told what they had to.
-    minute = now.replace(second=0, microsecond=0) - timedelta(minutes=1)
+    minute = (int(now.timestamp()) // MINUTE - 1) * MINUTE
     for row in rows:
+        if row.starts_at < hour_ago or not row.task:
+            continue
+        by_queue[row.queue_name].add(row)
+        by_task[row.task].add(row)
         if row.starts_at == minute:
-            went[row.queue_name] += row.ended
-        if row.starts_at >= hour_ago and row.task:
-            by_queue[row.queue_name].add(row)
-            by_task[row.task].add(row)
+            went[row.queue_name].add(row)
     shown = (
         row
         for row in rows
@@ -224,9 +170,9 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
                 line,
                 held=counts[line.name],
                 pause=paused.get(line.name),
-                workers=sum(_serves(worker, line.name) for worker in small.workers),
+                workers=sum(worker.serves(line.name) for worker in small.workers),
                 sums=by_queue.get(line.name) or Sums(),
-                went=went[line.name],
+                went=went[line.name].ended,
             )
             for line in lines
         ],
@@ -259,7 +205,8 @@ def _instances(model: type[M], rows: str) -> list[M]:
     ]
 
 
-def _lines(cursor: Any) -> list[Line]:
+def read_lines(cursor: Any) -> list[Line]:
+    """Of each queue that has a row, by name."""
     since = ids.first_of(timedelta(minutes=1))
     cursor.execute(_STATEMENTS["queues"], {"since": since, "most": MOST + 1})
     lines = []
@@ -275,22 +222,12 @@ def _held(cursor: Any) -> list[Held]:
     return [Held(*row) for row in cursor.fetchall()]
 
 
-def _statistics(alias: str, since: datetime) -> list[Row]:
-    found = Statistic.objects.using(alias).filter(
-        # All there are: the index begins with it.
-        seconds__in=(MINUTE, TEN_MINUTES, HOUR),
-        starts_at__gte=since,
-    )
+def _statistics(cursor: Any, since: datetime) -> list[Row]:
+    cursor.execute(_STATEMENTS["statistics"], {"since": since})
     return [
-        Row(one[0], one[1], one[2], one[3:-3], one[-3], one[-2], one[-1])
-        for one in found.values_list(*_COLUMNS).iterator(chunk_size=5_000)
+        Row(starts_at, queue_name, task, ready, packed(counts, waits, runs))
+        for starts_at, queue_name, task, ready, counts, waits, runs in cursor.fetchall()
     ]
-
-
-def _serves(worker: Worker, queue_name: str) -> bool:
-    if queue_name in (worker.excluded_queues or ()):
-        return False
-    return worker.queues is None or queue_name in worker.queues
 
 
 def _workers(workers: list[Worker], held: list[Held], now: datetime) -> list[WorkerNow]:
@@ -307,10 +244,10 @@ def _columns(rows: Iterable[Row], span: Span, now: datetime) -> list[Sums]:
     columns = [Sums() for _ in range(span.columns)]
     # What ready jobs there were is a level: of the samples of a column and a queue, the highest.
     ready: dict[tuple[int, str], int] = {}
-    last = int(now.timestamp()) // span.column
+    last, most = int(now.timestamp()) // span.column, span.columns - 1
     for row in rows:
-        place = span.columns - 1 - (last - int(row.starts_at.timestamp()) // span.column)
-        if not 0 <= place < span.columns:
+        place = most - last + row.starts_at // span.column
+        if not 0 <= place <= most:
             continue
         if row.ready is not None:
             key = (place, row.queue_name)
