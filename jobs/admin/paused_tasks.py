@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from jobs import lifecycle
@@ -30,6 +30,10 @@ class PausedTaskAdmin(ShowingAdmin):
     shown_paused_at = moment("paused_at", _("paused at"))
     shown_paused_until = moment("paused_until", _("paused until"))
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PausedTask]:
+        """Without those that are over, which stay until all that they put off is back."""
+        return super().get_queryset(request).exclude(paused_until__lte=Now())
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_pause_permission(request)
 
@@ -42,29 +46,37 @@ class PausedTaskAdmin(ShowingAdmin):
         """Pause a task; `?task=` names it."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        if request.method != "POST":
-            form = pausing.PauseTaskForm(initial={"task": request.GET.get("task", "")})
-            return pausing.page(self, request, form, [])
-        form = pausing.PauseTaskForm(request.POST)
+        form = pausing.PauseTaskForm(
+            request.POST if request.method == "POST" else None,
+            initial={"task": request.GET.get("task", "")},
+        )
         if not form.is_valid():
-            return pausing.page(self, request, form, [])
+            task = self.get_queryset(request).filter(pk=request.GET.get("task", "")).first()
+            present = [] if task is None else [_pause(task)]
+            return pausing.page(self, request, form, names=[], present=present)
         name = form.cleaned_data["task"]
         lifecycle.pause_task(name, by=request.user.get_username(), **form.said)
         row = self.get_queryset(request).get(pk=name)
-        self.log_change(request, row, [{"changed": {"name": "paused"}}])
-        self.message_user(request, _("Paused: running jobs go on."), messages.SUCCESS)
-        return self._to_list()
-
-    def _to_list(self) -> HttpResponse:
-        site = self.admin_site.name
-        return HttpResponseRedirect(reverse("admin:jobs_pausedtask_changelist", current_app=site))
+        self.log_change(request, row, [{"changed": {"fields": ["paused"]}}])
+        told = _("Paused: %(names)s. Running jobs go on.") % {"names": name}
+        self.message_user(request, told, messages.SUCCESS)
+        return pausing.back(self, request)
 
     @admin.action(description=_("Resume the selected tasks"), permissions=["pause"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[PausedTask]) -> None:
-        for task in queryset:
+    def resume(self, request: HttpRequest, queryset: QuerySet[PausedTask]) -> HttpResponse:
+        tasks = list(queryset)
+        for task in tasks:
             lifecycle.resume_task(task.name)
-            self.log_change(request, task, [{"changed": {"name": "resumed"}}])
-        self.message_user(request, _("Resumed: workers see it within seconds."), messages.SUCCESS)
+            self.log_change(request, task, [{"changed": {"fields": ["resumed"]}}])
+        told = _("Resumed: %(names)s. Workers see it within seconds.")
+        names = ", ".join(task.name for task in tasks)
+        self.message_user(request, told % {"names": names}, messages.SUCCESS)
+        return pausing.back(self, request)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return request.user.has_perm("jobs.view_pausedtask") or self.has_pause_permission(request)
+
+
+def _pause(task: PausedTask) -> str:
+    told = pausing.told(task.paused_by, task.paused_because, task.paused_until)
+    return f"{task.name}: {told}" if told else task.name

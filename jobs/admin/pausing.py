@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any
 
 from django import forms
 from django.contrib.admin import ModelAdmin, helpers
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.formats import date_format
+from django.utils.text import format_lazy
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from jobs import conf
+from jobs.models import PausedTask, Statistic
 from jobs.tasks import registered
+
+from .places import Places
 
 # Half a year: what is paused for longer is paused until somebody resumes it.
 _LONGEST = 263_000
@@ -53,11 +59,37 @@ class PauseTaskForm(PauseForm):
     )
     field_order = ("task", "because", "minutes")
 
+    def clean_task(self) -> str:
+        """A name that nobody knows is most likely mistyped, and would pause nothing."""
+        name: str = self.cleaned_data["task"]
+        known = known_tasks()
+        if name in known:
+            return name
+        told = _("No task is called so, as far as workers and this site know.")
+        if near := get_close_matches(name, known, n=1):
+            told = format_lazy("{} {}", told, _("Do you mean %(name)s?") % {"name": near[0]})
+        raise forms.ValidationError(told)
+
+
+def known_tasks() -> list[str]:
+    """Those that this site has, that jobs have run of in the last quarter, or that are paused."""
+    alias = conf.settings().database
+    names = set(registered())
+    names |= set(Statistic.objects.using(alias).values_list("task", flat=True).distinct())
+    names |= set(PausedTask.objects.using(alias).values_list("name", flat=True))
+    return sorted(names - {""})
+
 
 def page(
-    model_admin: ModelAdmin[Any], request: HttpRequest, form: PauseForm, names: list[str]
+    model_admin: ModelAdmin[Any],
+    request: HttpRequest,
+    form: PauseForm,
+    *,
+    names: list[str],
+    present: list[str],
 ) -> HttpResponse:
-    """Asks, before anything is paused."""
+    """Asks, before anything is paused; `names` are queues, and `present` what is said of pauses
+    that a new one replaces."""
     context = {
         **model_admin.admin_site.each_context(request),
         "title": _("Pause"),
@@ -65,12 +97,32 @@ def page(
         "form": form,
         "names": names,
         # Offered as one types; any other may be typed.
-        "tasks": sorted(registered()),
+        "tasks": [] if names else known_tasks(),
+        "present": present,
+        "of_overview": is_of_overview(request),
+        "back_url": _back_url(model_admin, request),
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
         "media": model_admin.media,
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/jobs/pause.html", context)
+
+
+def is_of_overview(request: HttpRequest) -> bool:
+    """Whether it was asked for there, and leads back there."""
+    return "of_overview" in request.POST or "of_overview" in request.GET
+
+
+def back(model_admin: ModelAdmin[Any], request: HttpRequest) -> HttpResponse:
+    """To the overview, or the list."""
+    return HttpResponseRedirect(_back_url(model_admin, request))
+
+
+def _back_url(model_admin: ModelAdmin[Any], request: HttpRequest) -> str:
+    place = Places(request, model_admin.admin_site.name)
+    overview = place.of("app_list", model_admin.opts.app_label)
+    listed = place.of(f"jobs_{model_admin.opts.model_name}_changelist")
+    return overview if is_of_overview(request) and overview else listed
 
 
 def told(by: str, because: str, until: datetime | None) -> str:

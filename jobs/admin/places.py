@@ -10,8 +10,8 @@ from django.urls import NoReverseMatch, reverse
 
 
 class Places:
-    def __init__(self, request: HttpRequest) -> None:
-        self._site = getattr(request, "current_app", None) or "admin"
+    def __init__(self, request: HttpRequest, site: str = "") -> None:
+        self._site = site or getattr(request, "current_app", None) or "admin"
 
     def of(self, name: str, *args: object, **query: str) -> str:
         """The address of a page; empty where this site has none."""

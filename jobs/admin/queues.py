@@ -19,7 +19,7 @@ from jobs.models import Queue, Worker
 from . import pausing
 from .base import ShowingAdmin
 from .overview import figures
-from .overview.attention import capped
+from .words import capped
 
 
 class QueueList(ChangeList):
@@ -61,10 +61,7 @@ class QueueAdmin(ShowingAdmin):
 
     @admin.display(description=_("paused"))
     def shown_pause(self, queue: Queue) -> str:
-        if not queue.is_paused:
-            return "–"
-        told = pausing.told(queue.paused_by, queue.paused_because, queue.paused_until)
-        return told or gettext("paused")
+        return _pause(queue) if queue.is_paused else "–"
 
     @admin.action(description=_("Pause the selected queues"), permissions=["pause"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Queue]) -> HttpResponse | None:
@@ -73,22 +70,36 @@ class QueueAdmin(ShowingAdmin):
         is_confirmed = "confirmed" in request.POST
         form = pausing.PauseForm(request.POST if is_confirmed else None)
         if not (is_confirmed and form.is_valid()):
-            return pausing.page(self, request, form, [queue.name for queue in queues])
+            names = [queue.name for queue in queues]
+            present = [f"{queue.name}: {_pause(queue)}" for queue in queues if queue.is_paused]
+            return pausing.page(self, request, form, names=names, present=present)
         for queue in queues:
             lifecycle.pause(queue.name, by=request.user.get_username(), **form.said)
-            self.log_change(request, queue, [{"changed": {"name": "paused"}}])
-        self.message_user(request, _("Paused: running jobs go on."), messages.SUCCESS)
-        return None
+            self.log_change(request, queue, [{"changed": {"fields": ["paused"]}}])
+        told = _("Paused: %(names)s. Running jobs go on.")
+        self._tell(request, told, queues)
+        return pausing.back(self, request)
 
     @admin.action(description=_("Resume the selected queues"), permissions=["pause"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Queue]) -> None:
-        for queue in queryset:
+    def resume(self, request: HttpRequest, queryset: QuerySet[Queue]) -> HttpResponse:
+        queues = list(queryset)
+        for queue in queues:
             lifecycle.resume(queue.name)
-            self.log_change(request, queue, [{"changed": {"name": "resumed"}}])
-        self.message_user(request, _("Resumed."), messages.SUCCESS)
+            self.log_change(request, queue, [{"changed": {"fields": ["resumed"]}}])
+        self._tell(request, _("Resumed: %(names)s."), queues)
+        return pausing.back(self, request)
+
+    def _tell(self, request: HttpRequest, told: Any, queues: list[Queue]) -> None:
+        names = ", ".join(queue.name for queue in queues)
+        self.message_user(request, told % {"names": names}, messages.SUCCESS)
 
     def has_pause_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.pause_queue")
+
+
+def _pause(queue: Queue) -> str:
+    told = pausing.told(queue.paused_by, queue.paused_because, queue.paused_until)
+    return told or gettext("paused")
 
 
 def _fill(queues: Iterable[Any]) -> None:

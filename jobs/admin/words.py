@@ -6,10 +6,18 @@ from django.utils.formats import number_format
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+# Counting stops there.
+MOST = 10_000
+
 
 def breakable(name: str) -> SafeString:
     """A dotted name that a narrow column may break where a reader would."""
     return mark_safe(escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>"))  # noqa: S308
+
+
+def capped(count: int) -> str:
+    """Nobody tells ten thousand from more."""
+    return f"{whole(MOST)}+" if count > MOST else whole(count)
 
 
 def whole(count: int) -> str:

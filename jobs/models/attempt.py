@@ -10,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 from .job import Job
 from .states import AttemptOutcome
 
+# How an attempt ends with which its job may have failed for good.
+FAILURES = (AttemptOutcome.FAILED.value, AttemptOutcome.LOST.value)
+
 
 class Attempt(models.Model):
     """How one attempt went wrong, or why it was put off. Reads like Django's TaskError."""
@@ -44,7 +47,7 @@ class Attempt(models.Model):
                 "exception_class_path",
                 "id",
                 name="jobs_attempt_exception",
-                condition=~Q(exception_class_path=""),
+                condition=Q(outcome__in=FAILURES),
             ),
         ]
         constraints = [

@@ -108,6 +108,8 @@ class Supervisor:
             wakeup = stack.enter_context(self._listening_to_signals())
             self._link.connect(patiently=False)
             self._register()
+            if self._options.burst:
+                self._park_all()
             self._console.begin(self._options)
             first = 0 if self._has_beat else 1
             self._restart_at |= dict.fromkeys(range(first, self._options.processes + 1), 0.0)
@@ -343,6 +345,12 @@ class Supervisor:
             self._keeper.step(control)
         with self._link.trying():
             self._pruner.step(control)
+
+    def _park_all(self) -> None:
+        """A burst would else be over before what a pause had put off is due again."""
+        assert self._link.control is not None
+        while lifecycle.park(self._link.control) >= lifecycle.PART:
+            pass
 
     def _park(self, control: Connection) -> None:
         """For moments: heartbeats must come in time."""

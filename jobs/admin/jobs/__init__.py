@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -21,12 +22,13 @@ from jobs.errors import InvalidTransition
 from jobs.models import Job
 
 from .. import overview
-from ..base import ShowingAdmin, moment
+from ..base import ShowingAdmin
 from . import page
-from .bulk import VERBS, action
-from .columns import JobColumns
+from .bulk import action
+from .columns import COLUMNS, JobColumns
 from .filters import FILTERS
 from .listing import JobChangeList
+from .verbs import VERBS
 
 
 @admin.register(Job)
@@ -37,34 +39,31 @@ class JobAdmin(JobColumns, ShowingAdmin):
     sortable_by = ()
     # The search itself is in asked.
     search_fields = ("id",)
-    search_help_text = _("A job's id, a part of a task's name, or words of an error.")
+    search_help_text = _("A job's id, a part of a task's name, or error: and words of an error.")
     actions = tuple(action(name) for name in VERBS)
     change_form_template = "admin/jobs/job/change_form.html"
 
-    # What is shown.
+    # The page shows none of them (see page.py); none is to be edited either.
+    fields = ("id",)
+    readonly_fields = fields
 
-    shown_run_at = moment("run_at", _("run at"))
-    shown_expires_at = moment("expires_at", _("expires at"))
-
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    ("id", "task"),
-                    ("queue_name", "priority", "worker"),
-                    ("shown_run_at", "shown_expires_at", "timeout", "tick"),
-                    ("attempt", "failures", "max_attempts", "losses", "max_losses"),
-                )
-            },
-        ),
-    )
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return flatten_fieldsets(self.get_fieldsets(request, obj))
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Beside the usual ones, those that say most of the state that is looked at."""
+        display = super().get_list_display(request)
+        more = COLUMNS.get(request.GET.get("state", ""), ())  # type: ignore[call-overload]
+        if not more or display != JobAdmin.list_display:
+            return display
+        return (*display[:-1], *more) if len(more) == 1 else (*display[:3], *more)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobChangeList]:
         return JobChangeList
+
+    @method_decorator(transaction.non_atomic_requests)
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What is done to many is done in parts, also where requests are transactions."""
+        return super().changelist_view(request, extra_context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -98,7 +97,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
             at("<uuid:pk>/life/", self._life, "life"),
             at("<uuid:pk>/download/", self._download, "download"),
             at("<uuid:pk>/retry/", require_POST(self._retry), "retry"),
-            at("<uuid:pk>/again/", require_POST(self._again), "again"),
+            at("<uuid:pk>/again/", self._again, "again"),
             *super().get_urls(),
         ]
 
@@ -113,17 +112,20 @@ class JobAdmin(JobColumns, ShowingAdmin):
             words = {"job": job, "state": job.get_state_display()}
             self.message_user(request, told % words, messages.WARNING)
         else:
-            self.log_change(request, job, [{"changed": {"name": "retry", "object": str(job)}}])
+            self.log_change(request, job, [{"changed": {"fields": ["retry"]}}])
             self.message_user(request, _("It is queued again."), messages.SUCCESS)
         return self._to(job)
 
     def _again(self, request: HttpRequest, pk: UUID) -> HttpResponse:
-        """A new job; whoever asked for it is led to it."""
+        """Asks first; then a new job, to which whoever asked for it is led."""
         if not self.has_run_permission(request):
             raise PermissionDenied
         job = self._found(request, pk)
+        if request.method != "POST":
+            asked = page.asked_again(self, request, job)
+            return render(request, "admin/jobs/job/again.html", asked)
         made = job.run_again(by=request.user.get_username())
-        self.log_addition(request, made, [{"added": {"name": "again", "object": str(job)}}])
+        self.log_addition(request, made, [{"added": {"name": str(_("again")), "object": str(job)}}])
         self.message_user(request, _("It is queued again, as this new job."), messages.SUCCESS)
         return self._to(made)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime
 
 from jobs import conf, ids
 from jobs.models import Attempt, Job, JobQuerySet, State
+from jobs.models.attempt import FAILURES
 from jobs.tasks import registered
 
 # Names in the address, and what may stand there.
@@ -63,6 +64,9 @@ class Asked:
     @classmethod
     def of(cls, said: Mapping[str, str], query: str, *, may_see_errors: bool) -> Asked:
         """As the address says it; IncorrectLookupParameters for what cannot be meant."""
+        if "\0" in query or any("\0" in value for value in said.values()):
+            # PostgreSQL has no such text.
+            raise IncorrectLookupParameters
         try:
             asked = cls(
                 state=State(said["state"]).value if said.get("state") else "",
@@ -70,7 +74,7 @@ class Asked:
                 tasks=(said["task"],) if said.get("task") else (),
                 worker=said.get("worker", ""),
                 error=said.get("error", "") if may_see_errors else "",
-                schedule=int(said["schedule"]) if said.get("schedule") else None,
+                schedule=_key(said["schedule"]) if said.get("schedule") else None,
                 workflow=UUID(said["workflow"]) if said.get("workflow") else None,
                 since=_moment(said.get("since")),
                 within=said.get("within", ""),
@@ -78,7 +82,7 @@ class Asked:
             )
             if asked.within and asked.within not in SPANS:
                 raise ValueError(asked.within)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise IncorrectLookupParameters(error) from None
         return asked._searching(query.strip(), may_see_errors=may_see_errors)
 
@@ -103,6 +107,14 @@ class Asked:
             return replace(self, tasks=(term,))
         return replace(self, words=term)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Those of the parameters in an address."""
+        return (
+            "state", "queue", "task", "worker", "error", "schedule", "workflow", "since", "within",
+            "until",
+        )  # fmt: skip
+
     @property
     def is_everything(self) -> bool:
         return self == Asked()
@@ -113,16 +125,7 @@ class Asked:
         if self.id is not None:
             return Source(jobs.filter(pk=self.id), ("-id",), "", self._without("id"))
         if self.error or self.words:
-            attempts = (
-                Attempt.objects.using(jobs.db)
-                .exclude(exception_class_path="")
-                .select_related("job")
-                .defer("traceback", *(f"job__{name}" for name in HEAVY))
-            )
-            if self.error:
-                attempts = attempts.filter(exception_class_path=self.error)
-            rest = replace(self, error="")._seen_from("job__")
-            return Source(attempts, ("-id",), "job__", _is_last() & rest)
+            return self._by_errors(jobs)
         if self.schedule is not None:
             return self._by_key(jobs.filter(schedule_id=self.schedule), "schedule")
         if self.workflow is not None:
@@ -140,6 +143,22 @@ class Asked:
             case State.RUNNING:
                 return self._by_key(jobs.running(), "state")
         return self._by_key(jobs)
+
+    def _by_errors(self, jobs: JobQuerySet) -> Source:
+        """The newest first, each job by its last."""
+        attempts = (
+            Attempt.objects.using(jobs.db)
+            .filter(outcome__in=FAILURES)
+            .select_related("job")
+            .defer("traceback", *(f"job__{name}" for name in HEAVY))
+        )
+        if self.error:
+            attempts = attempts.filter(exception_class_path=self.error)
+        if jobs.query.where:
+            # What a site's own admin leaves of them.
+            attempts = attempts.filter(job__in=jobs.order_by())
+        rest = replace(self, error="")._seen_from("job__")
+        return Source(attempts, ("-id",), "job__", _is_last() & rest)
 
     def _by_key(self, jobs: QuerySet[Any], *found: str) -> Source:
         """In the key's order, which is that in which they were enqueued."""
@@ -193,7 +212,9 @@ class Asked:
         return found
 
     def _failures(self) -> QuerySet[Any]:
-        attempts = Attempt.objects.using(conf.settings().database).filter(_is_last())
+        attempts = Attempt.objects.using(conf.settings().database).filter(
+            _is_last(), outcome__in=FAILURES
+        )
         if self.error:
             attempts = attempts.filter(exception_class_path=self.error)
         if self.words:
@@ -206,10 +227,10 @@ def _says(words: str) -> Q:
 
 
 def _is_last() -> Q:
-    """Of the attempts of a job that went wrong, the last: each job is found once."""
+    """Of the attempts with which a job has failed, the last: each job is found once."""
     later = Attempt.objects.filter(
-        job_id=OuterRef("job_id"), attempt__gt=OuterRef("attempt")
-    ).exclude(exception_class_path="")
+        job_id=OuterRef("job_id"), attempt__gt=OuterRef("attempt"), outcome__in=FAILURES
+    )
     return Q(~Exists(later))
 
 
@@ -223,5 +244,12 @@ def _moment(text: str | None) -> datetime | None:
         return None
     found = parse_datetime(text)
     if found is None or found.tzinfo is None:
+        raise ValueError(text)
+    # Not in its own zone: PostgreSQL knows fewer of them.
+    return found.astimezone(UTC)
+
+
+def _key(text: str) -> int:
+    if (found := int(text)) >= 2**63:
         raise ValueError(text)
     return found

@@ -7,17 +7,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from django import forms
 from django.contrib import messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, OperationalError, connections
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -25,12 +23,11 @@ from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs import conf, lifecycle
 from jobs.models import FINAL, Attempt, Job, State
 
 from ..words import whole
-from .filters import queue_names
 from .listing import JobChangeList
+from .verbs import VERBS, Verb
 from .walk import estimate, patiently, walk
 
 if TYPE_CHECKING:
@@ -40,102 +37,8 @@ if TYPE_CHECKING:
 _PART, _LONGEST = 1_000, 20.0
 # Of all that match, so many rows are looked at by one statement.
 _STEPS = (20_000,)
-
-
-class RetryForm(forms.Form):
-    delay = forms.IntegerField(
-        label=_("In how many minutes"), min_value=0, max_value=525_600, initial=0, required=False
-    )
-
-
-class CancelForm(forms.Form):
-    because = forms.CharField(label=_("Reason"), max_length=1_000, required=False)
-
-
-class MoveForm(forms.Form):
-    queue_name = forms.CharField(label=_("Queue"), max_length=128)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._listed = conf.settings().queues
-        self.fields["queue_name"].help_text = ", ".join(self._listed or queue_names())
-
-    def clean_queue_name(self) -> str:
-        name = str(self.cleaned_data["queue_name"])
-        if self._listed and name not in self._listed:
-            raise forms.ValidationError(_("There is no such queue: JOBS['QUEUES'] lists them."))
-        return name
-
-
-class PriorityForm(forms.Form):
-    priority = forms.IntegerField(
-        label=_("Priority"), min_value=-100, max_value=100, help_text=_("Higher comes first.")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    name: str
-    title: Any
-    # What a page says of those to which it is done.
-    told: Any
-    button: Any
-    # Of the admin's class: has_…_permission.
-    permission: str
-    states: tuple[State, ...]
-    do: Callable[[list[UUID], str, dict[str, Any]], list[UUID]]
-    form: type[forms.Form] = forms.Form
-    is_destructive: bool = False
-
-
-def _retry(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
-    delay = timedelta(minutes=said.get("delay") or 0)
-    return lifecycle.retry_these(ids, delay=delay, using=_alias())
-
-
-def _cancel(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
-    return lifecycle.cancel_these(ids, by=by, because=said["because"], using=_alias())
-
-
-def _move(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
-    return lifecycle.move(ids, queue_name=said["queue_name"], using=_alias())
-
-
-def _prioritise(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
-    return lifecycle.move(ids, priority=said["priority"], using=_alias())
-
-
-def _delete(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
-    """A site's foreign key to one of them refuses the whole part."""
-    return lifecycle.delete(ids, using=_alias())
-
-
-VERBS = {
-    verb.name: verb
-    for verb in (
-        Verb(
-            "retry", _("Retry jobs"), _("will be queued again"), _("Retry"), "retry",
-            (State.FAILED, State.CANCELLED), _retry, RetryForm,
-        ),
-        Verb(
-            "cancel", _("Cancel jobs"), _("will be cancelled; those that run are told to stop"),
-            _("Cancel them"), "cancel", (State.WAITING, State.QUEUED, State.RUNNING), _cancel,
-            CancelForm, is_destructive=True,
-        ),
-        Verb(
-            "move", _("Move jobs to another queue"), _("will be moved"), _("Move"), "move",
-            (State.WAITING, State.QUEUED), _move, MoveForm,
-        ),
-        Verb(
-            "prioritise", _("Change the priority of jobs"), _("will have that priority"),
-            _("Change"), "move", (State.WAITING, State.QUEUED), _prioritise, PriorityForm,
-        ),
-        Verb(
-            "remove", _("Delete jobs"), _("will be deleted, with their attempts and results"),
-            _("Delete them"), "remove", tuple(FINAL), _delete, is_destructive=True,
-        ),
-    )
-}  # fmt: skip
+# So many tasks are named.
+_TASKS = 5
 
 
 def action(name: str) -> Callable[..., HttpResponse | None]:
@@ -158,18 +61,22 @@ def _page(
 ) -> HttpResponse | None:
     """What will happen to how many; and once that is confirmed, it happens."""
     selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
-    is_all = request.POST.get("select_across") == "1"
+    # As Django's own form reads it.
+    is_all = request.POST.get("select_across", "") not in ("", "0", "false", "False")
     is_confirmed = "confirmed" in request.POST
+    seen_at = _seen_at(request) if is_confirmed else None
+    is_confirmed = seen_at is not None
     form = verb.form(request.POST if is_confirmed else None)
-    if is_confirmed and form.is_valid():
-        seen_at = _seen_at(request)
+    back_url = _back_url(model_admin, request, selected)
+    if seen_at is not None and form.is_valid():
         if is_all:
             _do_all(model_admin, request, verb, form.cleaned_data, seen_at)
         else:
-            _do_these(model_admin, request, verb, queryset, form.cleaned_data)
-        return _back(model_admin, request, selected)
+            _do_these(model_admin, request, verb, queryset, form.cleaned_data, seen_at)
+        return HttpResponseRedirect(back_url)
     jobs = queryset.order_by()
     counts = _counts(jobs)
+    chosen = _listed(model_admin, request).chosen if is_all else []
     context = {
         **model_admin.admin_site.each_context(request),
         "title": verb.title,
@@ -177,43 +84,70 @@ def _page(
         "verb": verb,
         "form": form,
         "is_all": is_all,
-        "filters": _told_filters(request) if is_all else "",
-        "about": None if counts is not None else whole(estimate(jobs)),
-        "done": sum(counts[state] for state in verb.states) if counts is not None else None,
+        "chosen": chosen,
+        "about": "" if counts is not None else whole(estimate(jobs)),
+        "done": None if counts is None else counts.done(verb),
         "rows": None if counts is None else _rows(counts, verb),
-        "selected": selected if not is_all else selected[:1],
+        "tasks": [] if counts is None else _tasks(counts, verb),
+        "selected": selected[:1] if is_all else selected,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
-        "seen_at": datetime.now(UTC).isoformat(),
-        "is_one": _is_one(request),
-        "back_url": _back_url(model_admin, request, selected),
+        "seen_at": (seen_at or _now(jobs.db)).isoformat(),
+        "of_one": "of_one" in request.POST,
+        "back_url": back_url,
         "media": model_admin.media,
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/jobs/job/bulk.html", context)
 
 
-def _counts(jobs: QuerySet[Job[Any]]) -> Counter[str] | None:
-    """By state; None: it would take too long."""
+class Counts(NamedTuple):
+    """How many jobs, by state and task."""
+
+    by_both: Counter[tuple[str, str]]
+
+    def done(self, verb: Verb) -> int:
+        return sum(count for (state, _), count in self.by_both.items() if state in verb.states)
+
+    def of_state(self, state: str) -> int:
+        return sum(count for (one, _), count in self.by_both.items() if one == state)
+
+
+def _counts(jobs: QuerySet[Job[Any]]) -> Counts | None:
+    """None: it would take too long."""
     try:
-        with patiently(jobs.db):
-            found = jobs.values_list("state").annotate(count=Count("pk"))
-            return Counter(dict(found))
+        with patiently(jobs.db, scans=True):
+            found = jobs.values_list("state", "task").annotate(count=Count("pk"))
+            return Counts(Counter({(state, task): count for state, task, count in found}))
     except OperationalError:
         return None
 
 
-def _rows(counts: Counter[str], verb: Verb) -> list[dict[str, Any]]:
+def _rows(counts: Counts, verb: Verb) -> list[dict[str, Any]]:
     return [
         {
             "state": state,
             "label": state.label,
-            "count": whole(counts[state]),
+            "count": whole(count),
             "told": verb.told if state in verb.states else _("will be left as they are"),
             "is_done": state in verb.states,
         }
         for state in State
-        if counts[state]
+        if (count := counts.of_state(state))
     ]
+
+
+def _tasks(counts: Counts, verb: Verb) -> list[tuple[str, str]]:
+    """Which tasks' jobs they are, of those to which it will be done: (name, how many)."""
+    by_task: Counter[str] = Counter()
+    for (state, task), count in counts.by_both.items():
+        if state in verb.states:
+            by_task[task] += count
+    most = [(task, whole(count)) for task, count in by_task.most_common(_TASKS)]
+    if rest := len(by_task) - _TASKS:
+        told = ngettext("%(count)d other task", "%(count)d other tasks", rest)
+        if rest > 0:
+            most.append((told % {"count": rest}, ""))
+    return most
 
 
 def _do_these(
@@ -222,23 +156,25 @@ def _do_these(
     verb: Verb,
     queryset: QuerySet[Job[Any]],
     said: dict[str, Any],
+    seen_at: datetime,
 ) -> None:
-    jobs = {job.pk: job for job in queryset.defer("arguments", "result", "metadata")}
-    by = request.user.get_username()
+    selected = {id_ for id_ in request.POST.getlist(helpers.ACTION_CHECKBOX_NAME) if _is_id(id_)}
+    rows = queryset.filter(_as_seen(verb, seen_at), pk__in=selected)
+    jobs = {job.pk: job for job in rows.defer("arguments", "result", "metadata")}
     try:
-        done = verb.do(list(jobs), by, said)
+        done = verb.do(list(jobs), request.user.get_username(), said)
     except IntegrityError as error:
         _tell_refusal(model_admin, request, error)
         return
-    flag = DELETION if verb.name == "remove" else CHANGE
-    message = [{"changed": {"name": verb.name, "object": _told_said(said)}}]
+    is_deletion = verb.name == "remove"
+    message = [{"changed": {"fields": [f"{verb.name} {_told_said(said)}".strip()]}}]
     LogEntry.objects.log_actions(
         _user_id(request),
         [jobs[id_] for id_ in done],
-        flag,
-        message if flag == CHANGE else "",
+        DELETION if is_deletion else CHANGE,
+        "" if is_deletion else message,
     )
-    _tell(model_admin, request, verb, len(done), len(jobs) - len(done))
+    _tell(model_admin, request, verb, said, len(done), max(0, len(selected) - len(done)))
 
 
 def _do_all(
@@ -248,56 +184,85 @@ def _do_all(
     said: dict[str, Any],
     seen_at: datetime,
 ) -> None:
-    listed = model_admin.get_changelist_instance(request)
-    assert isinstance(listed, JobChangeList)
+    """To what was there when the page was shown; one entry of the log says all of it."""
+    listed = _listed(model_admin, request)
     by, count, until = request.user.get_username(), 0, time.monotonic() + _LONGEST
     is_over = True
     try:
-        for part in _parts(listed, verb, seen_at):
-            count += len(verb.do(part, by, said))
+        for part in _parts(listed, verb, said, seen_at):
+            if part is None:
+                is_over = False
+                break
+            # What the page has counted, and nothing else.
+            counted = listed.queryset.order_by().filter(pk__in=part).values_list("pk", flat=True)
+            count += len(verb.do(list(counted), by, said))
             if time.monotonic() > until:
                 is_over = False
                 break
     except IntegrityError as error:
         _tell_refusal(model_admin, request, error)
+    chosen = ", ".join(f"{what}: {which}" for what, which in listed.chosen)
     LogEntry.objects.create(
         user_id=_user_id(request),
         content_type=ContentType.objects.get_for_model(Job),
-        object_repr=_told_filters(request)[:200],
+        object_repr=(chosen or gettext("all jobs"))[:200],
         action_flag=DELETION if verb.name == "remove" else CHANGE,
         change_message=f"{verb.name}: {count:,} jobs that matched. {_told_said(said)}".strip(),
     )
-    _tell(model_admin, request, verb, count, 0)
+    _tell(model_admin, request, verb, said, count, 0)
     if not is_over:
-        told = _("There are more that match: do it again for the others.")
+        told = _("There may be more that match: do it again for the others.")
         model_admin.message_user(request, told, messages.WARNING)
 
 
-def _parts(listed: JobChangeList, verb: Verb, seen_at: datetime) -> Iterator[list[UUID]]:
-    """The ids of what matches, and was there when the page was shown."""
+def _parts(
+    listed: JobChangeList, verb: Verb, said: dict[str, Any], seen_at: datetime
+) -> Iterator[list[UUID] | None]:
+    """The ids of what matches, and was there when the page was shown. None: it took too long."""
     source = listed.source
-    seen = Q(
-        **{
-            f"{source.prefix}state__in": verb.states,
-            f"{source.prefix}enqueued_at__lte": seen_at,
-        }
-    )
-    source = source._replace(matching=seen if source.matching is None else source.matching & seen)
-    after = ""
+    wanted = _as_seen(verb, seen_at, source.prefix)
+    if verb.sets:
+        # What is done already may come again, further down in the order.
+        wanted &= ~Q(**{f"{source.prefix}{name}": said[name] for name in verb.sets})
+    if source.matching is not None:
+        wanted &= source.matching
+    source, after = source._replace(matching=wanted), ""
     while True:
         found = walk(source, after=after, wanted=_PART, steps=_STEPS)
         if found.rows:
             yield [row.job_id if isinstance(row, Attempt) else row.pk for row in found.rows]
-        if not found.after or found.is_cut:
+        if found.is_cut:
+            yield None
+        if not found.after:
             return
         after = found.after
 
 
-def _tell(model_admin: JobAdmin, request: HttpRequest, verb: Verb, count: int, left: int) -> None:
-    told = ngettext("%(count)s job: %(done)s.", "%(count)s jobs: %(done)s.", count)
+def _as_seen(verb: Verb, seen_at: datetime, prefix: str = "") -> Q:
+    """Those whose state allows it, and was the same when the page was shown."""
+    wanted = {"state__in": verb.states, "enqueued_at__lte": seen_at}
+    if set(verb.states) <= set(FINAL):
+        wanted["finished_at__lte"] = seen_at
+    return Q(**{f"{prefix}{name}": value for name, value in wanted.items()})
+
+
+def _listed(model_admin: JobAdmin, request: HttpRequest) -> JobChangeList:
+    listed = model_admin.get_changelist_instance(request)
+    assert isinstance(listed, JobChangeList)
+    return listed
+
+
+def _tell(
+    model_admin: JobAdmin,
+    request: HttpRequest,
+    verb: Verb,
+    said: dict[str, Any],
+    count: int,
+    left: int,
+) -> None:
     if count or not left:
-        words = {"count": whole(count), "done": _DONE[verb.name]}
-        model_admin.message_user(request, told % words, messages.SUCCESS)
+        told = verb.done % (said | {"count": count})
+        model_admin.message_user(request, told, messages.SUCCESS)
     if left:
         told = ngettext(
             "%(count)s job was left as it is: its state does not allow it.",
@@ -307,35 +272,37 @@ def _tell(model_admin: JobAdmin, request: HttpRequest, verb: Verb, count: int, l
         model_admin.message_user(request, told % {"count": whole(left)}, messages.WARNING)
 
 
-_DONE = {
-    "retry": _("queued again"),
-    "cancel": _("cancelled, or told to stop"),
-    "move": _("moved"),
-    "prioritise": _("given that priority"),
-    "remove": _("deleted"),
-}
-
-
 def _tell_refusal(model_admin: JobAdmin, request: HttpRequest, error: Exception) -> None:
     told = gettext("PostgreSQL has refused it: %(error)s") % {"error": str(error).strip()}
     model_admin.message_user(request, told, messages.ERROR)
 
 
-def _told_filters(request: HttpRequest) -> str:
-    """What was chosen, as the address says it."""
-    said = ", ".join(f"{name}={value}" for name, value in request.GET.items() if name != "after")
-    return said or gettext("all jobs")
-
-
 def _told_said(said: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in said.items() if value)
+    return ", ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
 
 
-def _seen_at(request: HttpRequest) -> datetime:
+def _seen_at(request: HttpRequest) -> datetime | None:
+    """When the page was shown, on the database's clock; None: it was not."""
     try:
-        return datetime.fromisoformat(request.POST.get("seen_at", ""))
+        seen_at = datetime.fromisoformat(request.POST.get("seen_at", ""))
+        return seen_at.astimezone(UTC) if seen_at.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _now(alias: str) -> datetime:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
     except ValueError:
-        return datetime.now(UTC)
+        return False
+    return True
 
 
 def _user_id(request: HttpRequest) -> int:
@@ -343,21 +310,9 @@ def _user_id(request: HttpRequest) -> int:
     return request.user.pk
 
 
-def _is_one(request: HttpRequest) -> bool:
-    """Asked for on the page of one job."""
-    return "of_one" in request.POST
-
-
 def _back_url(model_admin: JobAdmin, request: HttpRequest, selected: list[str]) -> str:
-    if _is_one(request) and len(selected) == 1:
+    """To the page of one job, where it was asked for there."""
+    if "of_one" in request.POST and len(selected) == 1 and _is_id(selected[0]):
         site = model_admin.admin_site.name
         return reverse("admin:jobs_job_change", args=selected, current_app=site)
     return request.get_full_path()
-
-
-def _back(model_admin: JobAdmin, request: HttpRequest, selected: list[str]) -> HttpResponseRedirect:
-    return HttpResponseRedirect(_back_url(model_admin, request, selected))
-
-
-def _alias() -> str:
-    return conf.settings().database

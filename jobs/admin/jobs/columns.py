@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +13,10 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs.models import Attempt, Job, State
+from jobs.models import Attempt, Job, Progress, State
 from jobs.models.states import REASONS
 
-from ..base import moment
+from ..base import moment, to_the_second
 from ..words import breakable, briefly
 
 
@@ -42,7 +43,8 @@ class JobColumns:
             case State.QUEUED | State.WAITING:
                 return _joined(_due(job), _attempt(job), why)
             case State.RUNNING:
-                return _joined(_run_time(job), _attempt(job), str(job.progress or ""))
+                progress = shown_progress(job, with_message=getattr(job, "shows_payload", False))
+                return _joined(_run_time(job), _attempt(job), str(progress or ""))
             case State.SUCCEEDED:
                 return _joined(_run_time(job), _attempt(job))
             case State.CANCELLED:
@@ -50,6 +52,26 @@ class JobColumns:
         return _joined(why or shown_reason(job), _attempt(job))
 
     shown_enqueued_at = moment("enqueued_at", _("enqueued at"))
+    shown_failed_at = moment("failed_at", _("failed at"))
+    shown_cancelled_at = moment("cancelled_at", _("cancelled at"))
+    shown_started_at = moment("last_attempted_at", _("started at"))
+
+    @admin.display(description=_("due"))
+    def shown_due(self, job: Job[Any]) -> SafeString | str:
+        return "–" if is_put_off(job) else to_the_second(job.run_at)
+
+    @admin.display(description=_("priority"))
+    def shown_priority(self, job: Job[Any]) -> str:
+        return str(job.priority or "–")
+
+
+# Which columns say most, by the state that is looked at.
+COLUMNS = {
+    State.QUEUED: ("shown_due", "shown_priority"),
+    State.RUNNING: ("worker", "shown_started_at"),
+    State.FAILED: ("shown_failed_at",),
+    State.CANCELLED: ("shown_cancelled_at",),
+}
 
 
 def shown_reason(job: Job[Any]) -> str:
@@ -68,6 +90,14 @@ def is_put_off(job: Job[Any]) -> bool:
     return bool((job.run_at - datetime.now(UTC)).days > 10_000)
 
 
+def shown_progress(job: Job[Any], *, with_message: bool) -> Progress | None:
+    """What a task says of it is payload."""
+    progress = job.progress
+    if progress is None or with_message:
+        return progress
+    return replace(progress, message="")
+
+
 def _due(job: Job[Any]) -> str:
     if is_put_off(job):
         return gettext("its task is paused")
@@ -75,7 +105,7 @@ def _due(job: Job[Any]) -> str:
     if seconds > 1:
         return gettext("due in %(time)s") % {"time": briefly(seconds)}
     if seconds < -5:
-        return gettext("due for %(time)s") % {"time": briefly(-seconds)}
+        return gettext("overdue by %(time)s") % {"time": briefly(-seconds)}
     return ""
 
 

@@ -1,9 +1,9 @@
--- The classes of errors that there are, in their order: one probe of the index for each.
+-- The classes of errors with which jobs have failed, in their order: one probe of the index for each.
 WITH RECURSIVE class AS (
     (
         SELECT exception_class_path
         FROM jobs_attempt
-        WHERE exception_class_path <> ''
+        WHERE outcome IN ('failed', 'lost')
         ORDER BY exception_class_path
         LIMIT 1
     )
@@ -13,10 +13,10 @@ WITH RECURSIVE class AS (
     CROSS JOIN LATERAL (
         SELECT exception_class_path
         FROM jobs_attempt
-        WHERE exception_class_path <> ''
+        WHERE outcome IN ('failed', 'lost')
           AND exception_class_path > class.exception_class_path
         ORDER BY exception_class_path
         LIMIT 1
     ) AS following
 )
-SELECT exception_class_path FROM class LIMIT 50
+SELECT exception_class_path FROM class WHERE exception_class_path <> '' LIMIT 50

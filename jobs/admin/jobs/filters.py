@@ -36,6 +36,12 @@ class Offered(SimpleListFilter):
     def offers(self, request: HttpRequest) -> Choices:
         return []
 
+    @property
+    def told(self) -> str:
+        """What was chosen, in words."""
+        chosen = self.value()
+        return next((str(told) for value, told in self.lookup_choices if value == chosen), "")
+
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.utils.html import format_html
@@ -23,6 +23,8 @@ from ..words import briefly
 from . import tracebacks
 from .columns import is_put_off, shown_reason
 
+# So many attempts are shown without being asked for.
+_LATE = 3
 # Between being enqueued and due: less is the same moment.
 _SOON = timedelta(seconds=1)
 
@@ -43,16 +45,37 @@ class Event:
     is_open: bool = False
 
 
-def of(job: Job[Any], places: Places, *, with_payload: bool) -> list[Event]:
+class Told(NamedTuple):
+    """A life in two parts, so that what counts is not far down; and what went wrong last."""
+
+    early: list[Event]
+    # How many attempts are in it.
+    early_count: int
+    late: list[Event]
+    last_error: str
+
+
+def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
     """From its beginning on. Two queries: its attempts, and its schedule if it has one."""
     attempts = list(job.history_of_attempts)
-    return [
-        _enqueued(job, places),
-        *_planned(job),
-        *_attempts(job, attempts, with_payload=with_payload),
+    split = max(0, len(attempts) - _LATE)
+    early, late = attempts[:split], attempts[split:]
+    first = [_enqueued(job, places), *_planned(job)]
+    since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
+    told = list(_attempts(early, since, with_payload=with_payload))
+    if early:
+        since = early[-1].finished_at
+    rest = [
+        *_attempts(late, since, with_payload=with_payload),
+        *_last(job, attempts, since),
         *_cancelling(job),
         *_present(job),
     ]
+    errors = [event.error for event in (*told, *rest) if event.error]
+    last_error = errors[-1] if errors and job.state != State.SUCCEEDED else ""
+    if early:
+        return Told([*first, *told], len(early), rest, last_error)
+    return Told([], 0, [*first, *rest], last_error)
 
 
 def again_of(job: Job[Any]) -> UUID | None:
@@ -69,7 +92,7 @@ def _enqueued(job: Job[Any], places: Places) -> Event:
     metadata = job.metadata if isinstance(job.metadata, dict) else {}
     if job.schedule_id is not None:
         event.notes.append(_schedule(job, places))
-    if by := metadata.get("enqueued_by"):
+    if isinstance(by := metadata.get("enqueued_by"), str) and by:
         event.notes.append(gettext("by %(name)s") % {"name": by})
     if first := again_of(job):
         event.notes.append(
@@ -97,19 +120,22 @@ def _planned(job: Job[Any]) -> Iterator[Event]:
         yield Event(job.run_at, _("due"))
 
 
-def _attempts(job: Job[Any], attempts: list[Attempt], *, with_payload: bool) -> Iterator[Event]:
-    recorded = {attempt.attempt for attempt in attempts}
-    since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
+def _attempts(attempts: list[Attempt], since: datetime, *, with_payload: bool) -> Iterator[Event]:
     for attempt in attempts:
         if attempt.started_at is not None:
             yield _started(attempt.attempt, attempt.started_at, attempt.worker, since)
         yield _ended(attempt, with_payload=with_payload)
         since = attempt.finished_at
-    if job.attempt in recorded or job.last_attempted_at is None or not job.attempt:
+
+
+def _last(job: Job[Any], attempts: list[Attempt], since: datetime) -> Iterator[Event]:
+    """An attempt has no row of its own while it runs, nor if it succeeded."""
+    if not job.attempt or job.last_attempted_at is None:
         return
-    # The last one has no row of its own while it runs, and if it succeeded.
-    if job.attempt > 1:
-        since = max(since, job.run_at)
+    if any(attempt.attempt == job.attempt for attempt in attempts):
+        return
+    if attempts:
+        since = max(attempts[-1].finished_at, job.run_at)
     yield _started(job.attempt, job.last_attempted_at, job.worker, since)
     if job.state == State.SUCCEEDED and job.finished_at is not None:
         took = (job.finished_at - job.last_attempted_at).total_seconds()

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.paginator import Paginator
+from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.text import capfirst
+from django.utils.text import Truncator, capfirst
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
+from jobs.lifecycle.statements import read_all
 from jobs.models import Attempt, Job, JobQuerySet, State
 
 from ..payload import may_view_payload
-from .asked import Asked, Source
+from ..words import MOST, capped
+from .asked import ERROR, Asked, Source
+from .filters import Offered
 from .walk import Found, estimate, walk
 
+_STATEMENTS = read_all(Path(__file__).parent)
 # In the address: where the page begins.
 AFTER = "after"
 
@@ -27,6 +35,7 @@ class JobChangeList(ChangeList):
     source: Source
     found: Found
     after = ""
+    may_see_errors = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,18 +46,33 @@ class JobChangeList(ChangeList):
         self.params.pop(AFTER, None)
         if after:
             self.after = after[-1]
+        said = dict(self.filter_params)
+        for name in Asked.names():
+            # Whatever filters a subclass offers, the pages' own links are understood.
+            if not self._is_offered(name):
+                self.filter_params.pop(name, None)
         jobs = super().get_queryset(request, exclude_parameters)
+        self.filter_params = said
         assert isinstance(jobs, JobQuerySet)
-        may_see = may_view_payload(request)
-        self.asked = Asked.of(self.params, self.query, may_see_errors=may_see)
+        self.may_see_errors = may_view_payload(request)
+        self.asked = Asked.of(self.params, self.query, may_see_errors=self.may_see_errors)
         self.source = self.asked.source(jobs)
         return jobs.filter(self.asked.condition)
 
+    def _is_offered(self, name: str) -> bool:
+        return any(getattr(one, "parameter_name", None) == name for one in self.list_filter)
+
     def get_results(self, request: HttpRequest) -> None:
         found = self.found = walk(self.source, after=self.after, wanted=self.list_per_page)
-        jobs: list[Job[Any]] = [row.job if isinstance(row, Attempt) else row for row in found.rows]
-        if may_view_payload(request):
+        jobs: list[Job[Any]] = []
+        for row in found.rows:
+            if isinstance(row, Attempt):
+                row.job.shown_error = row
+            jobs.append(row.job if isinstance(row, Attempt) else row)
+        if self.may_see_errors and not self.source.prefix:
             _tell_errors(self.root_queryset.db, jobs)
+        for job in jobs:
+            job.shows_payload = self.may_see_errors  # type: ignore[attr-defined]
         self.result_list = jobs
         self.is_exact = not (found.after or self.after)
         self.result_count = len(jobs) if self.is_exact else self._about(len(jobs))
@@ -64,6 +88,72 @@ class JobChangeList(ChangeList):
         if self.found.looked is not None:
             return shown
         return max(shown, rounded(estimate(self.queryset)))
+
+    @property
+    def tabs(self) -> list[dict[str, Any]]:
+        """The states, and how many jobs are in those that are quickly counted. One query."""
+        with connections[self.root_queryset.db].cursor() as cursor:
+            cursor.execute(_STATEMENTS["tabs"], {"most": MOST + 1})
+            queued, running, failed, cancelled = cursor.fetchone()
+        counts = {
+            State.QUEUED: queued,
+            State.RUNNING: running,
+            State.SUCCEEDED: None,
+            State.FAILED: failed,
+            State.CANCELLED: cancelled,
+        }
+        chosen = self.asked.state
+        first = {"label": _("all"), "url": "?", "count": "", "is_on": self.asked.is_everything}
+        return [
+            first,
+            *(
+                {
+                    "label": state.label,
+                    "url": f"?state={state}",
+                    "count": "" if count is None else capped(count),
+                    "is_on": chosen == state,
+                    "state": state,
+                }
+                for state, count in counts.items()
+            ),
+        ]
+
+    @property
+    def chosen(self) -> list[tuple[str, str]]:
+        """The filters that are on, in words: (what, which)."""
+        found = [
+            (str(spec.title), spec.told)
+            for spec in self.filter_specs
+            if isinstance(spec, Offered) and spec.value()
+        ]
+        return [*found, (gettext("search"), self.query)] if self.query else found
+
+    @property
+    def search_told(self) -> str:
+        """What was looked for, since one field finds several things."""
+        asked = self.asked
+        if not self.query:
+            return ""
+        if asked.id is not None:
+            return gettext("The job with this id.")
+        if asked.words:
+            return gettext("Jobs whose last error says “%(words)s”.") % {"words": asked.words}
+        if asked.tasks:
+            told = ngettext(
+                "Jobs of %(count)d task that is named so: %(names)s.",
+                "Jobs of %(count)d tasks that are named so: %(names)s.",
+                len(asked.tasks),
+            )
+            names = Truncator(", ".join(asked.tasks)).chars(200)
+            return told % {"count": len(asked.tasks), "names": names}
+        return gettext("No job has this id; jobs of a workflow that has it.")
+
+    @property
+    def errors_url(self) -> str:
+        """The same words, looked for in errors; empty where they were, or may not be."""
+        if not self.query or not self.asked.tasks or not self.may_see_errors:
+            return ""
+        return self.get_query_string({SEARCH_VAR: f"{ERROR}{self.query}"})
 
     @property
     def older_url(self) -> str:

@@ -5,26 +5,30 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import OperationalError
 from django.http import HttpRequest, JsonResponse
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from jobs.models import FINAL, Job, State
+from jobs.models import FINAL, Job, JobQuerySet, State
 
+from ..base import to_the_second
 from ..payload import folded, may_view_payload, pretty, without_sensitive
 from ..pictures import Life, lives
 from ..places import Places
 from ..words import briefly
 from . import life
 from .asked import Asked
+from .columns import is_put_off, shown_progress
 from .python import as_python, call
-from .walk import patiently, walk
+from .walk import walk
 
 if TYPE_CHECKING:
     from . import JobAdmin
 
+# With more events than this, what went wrong is said on top.
+_FEW = 4
 # So many jobs of the same task are drawn, of so many that are looked at.
 _LIKE, _STEPS = 40, (4_000,)
 
@@ -32,22 +36,29 @@ _LIKE, _STEPS = 40, (4_000,)
 def living(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> dict[str, Any]:
     """What changes while it lives: its state, its life, and what may be done."""
     places = Places(request)
-    progress = job.progress
+    progress = shown_progress(job, with_message=may_view_payload(request))
     percent = None if progress is None else progress.percent
-    may_see = may_view_payload(request)
+    told = life.of(job, places, with_payload=may_view_payload(request))
     return {
         "job": job,
         "progress": progress,
         "percent": None if percent is None else round(percent),
-        "life": life.of(job, places, with_payload=may_see),
+        "early": told.early,
+        "early_count": told.early_count,
+        "life": told.late,
+        # Where it does not stand just below.
+        "last_error": told.last_error if told.early or len(told.late) > _FEW else "",
         "may_retry": model_admin.has_retry_permission(request)
         and job.state in (State.FAILED, State.CANCELLED),
-        "may_cancel": model_admin.has_cancel_permission(request) and job.state not in FINAL,
+        "may_cancel": model_admin.has_cancel_permission(request)
+        and job.state not in FINAL
+        and job.cancel_requested_at is None,
         "may_run": model_admin.has_run_permission(request) and job.state in FINAL,
         "retry_url": places.of("jobs_job_retry", job.pk),
         "again_url": places.of("jobs_job_again", job.pk),
         # One job, by the way of many: it says first what will happen.
         "bulk_url": places.of("jobs_job_changelist"),
+        "history_url": places.of("jobs_job_history", job.pk),
         "download_url": places.of("jobs_job_download", job.pk),
         "life_url": "" if job.state in FINAL else places.of("jobs_job_life", job.pk),
     }
@@ -64,7 +75,23 @@ def whole(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> dict[st
             "metadata": pretty(job.metadata) if job.metadata else "",
             "python": as_python(job),
         }
-    return context | _like(job, Places(request))
+    context["facts"] = _facts(job)
+    jobs = model_admin.get_queryset(request)
+    assert isinstance(jobs, JobQuerySet)
+    return context | _like(job, jobs, Places(request))
+
+
+def asked_again(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> dict[str, Any]:
+    """What is asked before a job is run again."""
+    return {
+        **model_admin.admin_site.each_context(request),
+        "title": _("Run again"),
+        "opts": model_admin.opts,
+        "job": job,
+        "call": folded(call(job)) if may_view_payload(request) else "",
+        "back_url": Places(request).of("jobs_job_change", job.pk),
+        "media": model_admin.media,
+    }
 
 
 def download(request: HttpRequest, job: Job[Any]) -> JsonResponse:
@@ -96,15 +123,40 @@ def download(request: HttpRequest, job: Job[Any]) -> JsonResponse:
     return answer
 
 
-def _like(job: Job[Any], places: Places) -> dict[str, Any]:
+def _facts(job: Job[Any]) -> list[tuple[Any, Any]]:
+    """What its life does not tell, and is not as with most jobs."""
+    found: list[tuple[Any, Any]] = [
+        (_("id"), job.pk),
+        (_("task"), job.task),
+        (_("queue"), job.queue_name),
+        (_("priority"), job.priority or None),
+        (_("worker"), job.worker),
+        (_("due"), None if is_put_off(job) else to_the_second(job.run_at)),
+        (_("to be started by"), job.expires_at and to_the_second(job.expires_at)),
+        (_("time limit"), job.timeout),
+        (_("tick"), job.tick and to_the_second(job.tick)),
+        (_("failures"), _of(job.failures, job.max_attempts)),
+        (_("lost processes"), _of(job.losses, job.max_losses)),
+        (_("limit key"), job.limit_key),
+        (_("fairness key"), job.fair_key),
+        (_("workflow"), job.workflow_id),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _of(count: int, most: int | None) -> str:
+    """Empty: none so far."""
+    if not count:
+        return ""
+    if most is None:
+        return str(count)
+    return gettext("%(count)d, at most %(most)d") % {"count": count, "most": most}
+
+
+def _like(job: Job[Any], jobs: JobQuerySet, places: Places) -> dict[str, Any]:
     """The newest jobs of the same task, as far as they are found in a moment."""
-    asked = Asked(tasks=(job.task,))
-    try:
-        with patiently(job._state.db or "default", milliseconds=500):
-            source = asked.source(Job.objects.using(job._state.db))
-            found = walk(source, after="", wanted=_LIKE, steps=_STEPS).rows
-    except OperationalError:
-        found = []
+    source = Asked(tasks=(job.task,)).source(jobs)
+    found = walk(source, after="", wanted=_LIKE, steps=_STEPS, milliseconds=500).rows
     drawn = [_life(one, places, job) for one in reversed(found)]
     title = gettext("The newest jobs of %(task)s") % {"task": job.task}
     return {

@@ -62,7 +62,7 @@ def _said(value: Any, imports: set[str]) -> str:
     try:
         kind, kept = value[TAG]
         said = _tagged(kind, kept, imports)
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, LookupError):
         # SQL may have put anything there.
         return repr(value)
     if kind in _MODULES:

@@ -21,9 +21,8 @@ from jobs.models import Attempt, PausedTask, Queue
 
 from .. import pausing
 from ..places import Places
-from ..words import at_pace, briefly, whole
+from ..words import at_pace, briefly, capped, whole
 from . import attention, charts, figures
-from .attention import capped
 from .figures import SPANS, Overview
 from .sums import Sums
 
@@ -74,9 +73,16 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "may_pause_queues": may("pause_queue"),
         "may_pause_tasks": may("pause_task"),
         "pause_url": places.of("jobs_queue_changelist"),
+        "paused_tasks_url": places.of("jobs_pausedtask_changelist"),
         "may_view_workers": may("view_worker"),
         "workers": [_worker(worker, found.now, places) for worker in found.workers],
-        "tasks": _tasks(found, places, here, with_errors=may("view_payload")),
+        "tasks": _tasks(
+            found,
+            places,
+            here,
+            with_errors=may("view_payload"),
+            with_pauses=may("view_pausedtask") or may("pause_task"),
+        ),
         "charts": _charts(found, span),
         "spans": [
             (label, here(span=name), name == span.name)
@@ -142,13 +148,13 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
 
 
 def _tasks(
-    found: Overview, places: Places, here: Here, *, with_errors: bool
+    found: Overview, places: Places, here: Here, *, with_errors: bool, with_pauses: bool
 ) -> list[dict[str, Any]]:
     """Those that go wrong most, and then those that run most."""
     items = sorted(
         found.tasks.items(), key=lambda item: (-item[1].bad, -item[1].attempts, item[0])
     )[:_MOST_TASKS]
-    paused = {task.name: task for task in found.paused_tasks}
+    paused = {task.name: task for task in found.paused_tasks} if with_pauses else {}
     why = _last_errors([name for name, sums in items if sums.bad]) if with_errors else {}
     return [
         {
@@ -159,7 +165,7 @@ def _tasks(
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),
             "pause": _pause(paused.get(name)),
-            "pause_url": places.of("jobs_pausedtask_add", task=name),
+            "pause_url": places.of("jobs_pausedtask_add", task=name, of_overview="1"),
             "why": why.get(name),
             "why_url": places.of("jobs_job_change", why[name].job_id) if name in why else "",
             "url": here(task=name, queue=""),

@@ -12,8 +12,7 @@ from jobs.models import PausedTask, Queue
 
 from .. import pausing
 from ..places import Places
-from ..words import briefly, whole
-from . import figures
+from ..words import briefly, capped, whole
 from .figures import Overview
 
 # A first job that has waited for longer is told, in seconds; and a task that fails more often.
@@ -28,18 +27,14 @@ class Remark(NamedTuple):
 def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list[Remark]:
     """All there is to say to who may see it; empty: all is well."""
     return [
-        *_unserved(found, places),
+        *(_unserved(found, places) if may("view_queue") else ()),
         *(_silent(found, places) if may("view_worker") else ()),
         *(_late(found, places) if may("view_schedule") else ()),
         *_lost(found, places),
         *_failing(found, places),
-        *_slow(found, places),
-        *_paused(found, places),
+        *(_slow(found, places) if may("view_queue") else ()),
+        *(_paused(found, places) if may("view_pausedtask") or may("pause_task") else ()),
     ]
-
-
-def capped(count: int) -> str:
-    return f"{whole(figures.MOST)}+" if count > figures.MOST else whole(count)
 
 
 def _unserved(found: Overview, places: Places) -> Iterator[Remark]:

@@ -21,11 +21,10 @@ from jobs.lifecycle.statements import read_all
 from jobs.models import PausedTask, Queue, Schedule, Worker
 from jobs.models.statistic import HOUR, MINUTE
 
+from ..words import MOST
 from .sums import Row, Sums, packed
 
 M = TypeVar("M", bound=Model)
-# Nobody tells ten thousand from more.
-MOST = 10_000
 # Of jobs that runners hold, so many are looked at.
 MOST_HELD = 5_000
 
