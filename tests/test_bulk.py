@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from jobs import Job, lifecycle
 from jobs.admin.jobs import bulk
+from jobs.admin.jobs.walk import Found
 from jobs.models import Attempt, Queue, State
 from jobs.testing import make_job
 from tests.test_admin import LIST, client_with
@@ -286,3 +287,87 @@ def test_a_move_brings_nothing_in_before_what_runners_have_seen(db: None) -> Non
     later.refresh()
     assert long_ago.run_at > long_ago.enqueued_at - timedelta(minutes=1)
     assert later.run_at == before
+
+
+def test_what_ends_after_the_page_was_shown_is_left_alone(superuser: Client) -> None:
+    running, failed = make_job(state="running"), make_job(state="failed")
+    shown = ask(superuser, "remove", [running, failed])
+    Job.objects.filter(pk=running.pk).update(state="succeeded", finished_at=Now(), claim=None)
+
+    superuser.post(
+        LIST,
+        {
+            "action": "remove", "_selected_action": [str(running.pk), str(failed.pk)],
+            "confirmed": "1", "seen_at": shown.context["seen_at"],  # type: ignore[attr-defined]
+        },
+    )  # fmt: skip
+
+    assert [job.pk for job in Job.objects.all()] == [running.pk]
+
+
+@pytest.mark.parametrize(
+    "seen_at", ["", "x", "2026-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+)
+def test_nothing_is_done_that_no_page_has_told(superuser: Client, seen_at: str) -> None:
+    job = make_job(state="failed")
+    sent = {
+        "action": "remove", "_selected_action": [str(job.pk)], "confirmed": "1",
+        "seen_at": seen_at,
+    }  # fmt: skip
+
+    for said in (sent, sent | {"select_across": "1"}, sent | {"_selected_action": "zz"}):
+        assert superuser.post(LIST, said | {"of_one": "1"}).status_code in (200, 302, 400)
+    assert Job.objects.exists()
+
+
+def test_across_all_is_what_djangos_own_form_says_it_is(superuser: Client) -> None:
+    jobs = [make_job() for _ in range(3)]
+
+    shown = ask(superuser, "cancel", jobs[:1], select_across="on")
+
+    assert shown.context["is_all"]  # type: ignore[attr-defined]
+    assert shown.context["done"] == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("action", ["prioritise", "move"])
+def test_what_a_verb_changes_does_not_come_again(
+    superuser: Client, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes further down in the very order in which all are walked."""
+    monkeypatch.setattr(bulk, "_PART", 7)
+    Queue.objects.create(name="zzz")
+    for _ in range(40):
+        make_job()
+
+    text = confirm(
+        superuser, action, Job.objects.all()[:1], "?state=queued", select_across="1",
+        priority="-5", queue_name="zzz",
+    )  # fmt: skip
+
+    assert "40 jobs " in text
+    assert "There may be more" not in text
+
+
+def test_a_walk_that_was_cut_off_is_told(
+    superuser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(state="failed")
+    monkeypatch.setattr(bulk, "walk", lambda *_, **__: Found([], "", 0, is_cut=True))
+
+    text = confirm(superuser, "remove", Job.objects.all()[:1], select_across="1")
+
+    assert "There may be more that match" in text
+
+
+def test_histories_tell_what_was_done(superuser: Client) -> None:
+    job = make_job(state="failed")
+    confirm(superuser, "retry", [job], delay="5")
+    confirm(superuser, "cancel", [job], because="a typo")
+    superuser.post(reverse("admin:jobs_job_retry", args=[job.pk]))
+    again = job.run_again()
+    superuser.post(reverse("admin:jobs_job_again", args=[again.pk]))
+
+    text = superuser.get(reverse("admin:jobs_job_history", args=[job.pk])).content.decode()
+
+    for said in ("retry delay=5", "cancel because=a typo", "Changed retry"):
+        assert said in text, said

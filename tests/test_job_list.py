@@ -4,14 +4,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
-from django.db import OperationalError, connection
+from django.contrib import admin
+from django.contrib.admin import AdminSite
+from django.db import IntegrityError, OperationalError, connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 
 from jobs import Job, enqueue, ids
+from jobs.admin import JobAdmin
 from jobs.admin.jobs.asked import Asked
 from jobs.admin.jobs.listing import rounded
 from jobs.admin.jobs.walk import Found, patiently, walk
@@ -19,6 +26,18 @@ from jobs.models import Attempt, Queue
 from jobs.testing import make_job
 from tests import tasks
 from tests.test_admin import LIST, client_with, page
+
+
+class MineAdmin(JobAdmin):
+    list_filter = ("priority",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(queue_name="mine")
+
+
+ops = AdminSite(name="ops")
+ops.register(Job, MineAdmin)
+urlpatterns = [path("ops/", ops.urls), path("admin/", admin.site.urls)]
 
 NOOP, PLAIN = "tests.tasks.noop", "tests.tasks.plain"
 
@@ -141,16 +160,37 @@ def test_time_ranges_are_of_when_jobs_were_enqueued(superuser: Client) -> None:
     assert shown(until=until.isoformat()) == [5, 30, 24 * 9]
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["state=lost", "schedule=x", "workflow=7", "since=yesterday", "within=year", "after=x"],
-)
+ODD = [
+    "state=lost", "schedule=x", "workflow=7", "since=yesterday", "within=year", "after=x",
+    "queue=%00", "task=a%00", "worker=%00", "error=%00", "q=%00",
+    "schedule=99999999999999999999", "since=0001-01-01T00:00:00%2B23:59",
+    "state=queued&after=%00~0~2026-01-01~x", "state=failed&after=x~y",
+    "state=queued&after=a~99999999999999999999~2026-01-01~x",
+]  # fmt: skip
+# Each would tell arguments, results or errors, letter by letter.
+TELLING = [
+    "arguments__kwargs__card__startswith=4", "metadata__icontains=a", "result=1",
+    "history__message__contains=x", "progress_message__contains=x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ODD)
 def test_an_address_that_means_nothing_leads_to_the_whole_list(
     superuser: Client, query: str
 ) -> None:
     answer = superuser.get(f"{LIST}?{query}")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, f"{LIST}?e=1")
+
+
+@pytest.mark.parametrize("query", TELLING)
+@pytest.mark.parametrize("path", [LIST, "/admin/jobs/schedule/"])
+def test_an_address_asks_nothing_of_what_is_not_for_everybody(
+    superuser: Client, query: str, path: str
+) -> None:
+    make_job(kwargs={"card": "4242"})
+
+    assert superuser.get(f"{path}?{query}").status_code in (302, 400)
 
 
 @pytest.mark.parametrize("state", ["", "queued", "running", "succeeded", "failed", "cancelled"])
@@ -212,6 +252,112 @@ def test_a_walk_ends_somewhere_says_so_and_goes_on_from_there(db: None) -> None:
     second = walked(asked, after=first.after, steps=(4, 8))
     third = walked(asked, after=second.after, steps=(4, 8))
     assert (second.rows, third.rows, third.after) == ([], [rare], "")
+
+
+def test_a_walk_loses_nothing_that_comes_behind_what_has_left(db: None) -> None:
+    rare = {make_job("a.rare").pk for _ in range(10)}
+    common = [make_job("a.common").pk for _ in range(30)]
+
+    first = walked(Asked(tasks=("a.rare",)), wanted=20, steps=(25,))
+    Job.objects.filter(pk__in=common[:20]).delete()
+    second = walked(Asked(tasks=("a.rare",)), wanted=20, after=first.after, steps=(25,))
+
+    assert first.rows == []
+    assert {job.pk for job in second.rows} == rare
+
+
+def test_an_id_that_tells_no_moment_breaks_no_page(superuser: Client) -> None:
+    make_job(id=UUID("ffffffff-0000-4000-8000-000000000000"))
+    make_job()
+
+    found = walked(Asked(tasks=("a.rare",)), steps=(1,))
+
+    assert (found.looked, found.back_to) == (1, None)
+    assert len(listed(superuser)) == 2
+
+
+def test_moments_that_are_none_are_refused(transactional_db: None) -> None:
+    for column in ("run_at", "enqueued_at", "expires_at"):
+        with connection.cursor() as cursor, pytest.raises(IntegrityError, match="moments"):
+            cursor.execute(f"INSERT INTO jobs_job (task, {column}) VALUES ('a.b', 'infinity')")
+
+
+def test_a_transaction_around_a_walk_goes_on_as_it_was(superuser: Client) -> None:
+    def settings() -> list[Any]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'), current_setting('enable_seqscan')"
+            )
+            return list(cursor.fetchone())
+
+    before = settings()
+    page(superuser, f"{LIST}?task=a.rare")
+    with patiently("default"):
+        assert settings() == ["2s", "off"]
+    assert settings() == before
+
+
+def test_tabs_tell_how_many_jobs_are_in_each_state(superuser: Client) -> None:
+    for state in ("queued", "queued", "running", "failed", "cancelled", "succeeded"):
+        make_job(state=state)
+
+    tabs = superuser.get(LIST, {"state": "failed"}).context["cl"].tabs
+
+    assert [(str(tab["label"]), tab["count"], tab["is_on"]) for tab in tabs] == [
+        ("all", "", False), ("queued", "2", False), ("running", "1", False),
+        ("succeeded", "", False), ("failed", "1", True), ("cancelled", "1", False),
+    ]  # fmt: skip
+    assert superuser.get(LIST).context["cl"].tabs[0]["is_on"]
+
+
+def test_a_search_says_what_it_has_looked_for(superuser: Client) -> None:
+    job = make_job("tests.tasks.noop")
+
+    def told(term: str) -> str:
+        cl = superuser.get(LIST, {"q": term}).context["cl"]
+        return f"{cl.search_told} {cl.errors_url}".strip()
+
+    assert told(str(job.pk)) == "The job with this id."
+    assert told(str(ids.uuid7())) == "No job has this id; jobs of a workflow that has it."
+    assert told("no money") == "Jobs whose last error says “no money”."
+    assert told("TASKS.NOO") == (
+        "Jobs of 1 task that is named so: tests.tasks.noop. ?q=error%3ATASKS.NOO"
+    )
+    assert told("") == ""
+
+
+def test_columns_are_those_that_say_most_of_a_state(superuser: Client) -> None:
+    for state, header in (
+        ("failed", "Failed at"), ("queued", "Due"), ("running", "Started at"),
+        ("cancelled", "Cancelled at"),
+    ):  # fmt: skip
+        make_job(state=state)
+        text = page(superuser, f"{LIST}?state={state}")
+        assert f">{header}<" in text.replace("\n", ""), state
+        assert ">Enqueued at<" not in text.replace("\n", "")
+
+
+def test_a_sites_own_admin_of_jobs_keeps_its_own_filters_and_its_own_jobs(
+    superuser: Client,
+) -> None:
+    mine = make_job("a.b", queue_name="mine", state="failed", error=OSError("disk full"))
+    make_job("a.b", queue_name="other", state="failed", error=OSError("disk full"))
+
+    with override_settings(ROOT_URLCONF="tests.test_job_list"):
+        for query in ({}, {"error": "builtins.OSError"}, {"q": "error:disk"}, {"within": "day"}):
+            found = superuser.get("/ops/jobs/job/", query).context["cl"].result_list
+            assert [job.pk for job in found] == [mine.pk], query
+        shown = superuser.get(f"/ops/jobs/job/{mine.pk}/change/")
+        assert shown.context["like_count"] == 1
+        said = {
+            "action": "remove", "select_across": "1", "_selected_action": [str(mine.pk)],
+            "index": "0",
+        }  # fmt: skip
+        asked = superuser.post("/ops/jobs/job/?q=error:disk", said)
+        said |= {"confirmed": "1", "seen_at": asked.context["seen_at"]}
+        superuser.post("/ops/jobs/job/?q=error:disk", said)
+
+    assert [job.queue_name for job in Job.objects.all()] == ["other"]
 
 
 def test_the_page_admits_it(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,13 @@ def test_a_copy_leaves_out_what_is_sensitive_and_survives_what_sql_wrote(superus
     assert "secret" not in page(superuser, url_of(secret))
     assert "sign_in('ada', password='••••••')" not in as_python(secret)
     assert "enqueue(sign_in, 'ada', password='••••••')" in as_python(secret)
-    for wrong in ([], "x", {"args": [{"$jobs": 7}, {"$jobs": ["datetime", "x"]}]}, {"args": None}):
+    for wrong in (
+        [],
+        "x",
+        {"args": [{"$jobs": 7}, {"$jobs": ["datetime", "x"]}]},
+        {"args": [{"$jobs": ["time", []]}]},
+        {"args": None},
+    ):
         job = make_job("tests.tasks.plain")
         Job.objects.filter(pk=job.pk).update(arguments=wrong)
         page(superuser, url_of(job))
@@ -291,3 +297,45 @@ def test_the_page_asks_few_questions(superuser: Client) -> None:
     with CaptureQueriesContext(connection) as asked:
         page(superuser, url_of(job, "life"))
     assert len(asked) <= 5
+
+
+def test_what_a_task_says_of_its_progress_is_payload(db: None) -> None:
+    job = make_job(
+        state="running", progress_done=1, progress_total=4, progress_message="of Bob",
+        metadata={"enqueued_by": {"token": "XYZ"}},
+    )  # fmt: skip
+    few, all_ = client_with("view_job"), Client()
+    all_.force_login(user_with(name="grace", is_superuser=True))
+
+    for path in (url_of(job), "/admin/jobs/job/"):
+        assert "of Bob" in page(all_, path)
+        text = page(few, path)
+        assert "1 of 4" in text
+        assert "of Bob" not in text
+        assert "XYZ" not in text
+
+
+def test_of_many_attempts_the_last_are_shown_and_the_cause_on_top(superuser: Client) -> None:
+    job = make_job(state="failed", attempt=7, failures=7, max_attempts=7, error=OSError("last"))
+    for number in range(1, 7):
+        attempt(job, number, "retried", exception_class_path="a.B", message=f"no {number}")
+
+    shown = superuser.get(url_of(job))
+
+    assert shown.context["early_count"] == 4
+    assert shown.context["last_error"] == "OSError: last"
+    text = shown.content.decode()
+    assert "4 earlier attempts" in text
+    assert "attempt 7, at most 7 failures" in text
+    assert "no 1" in text
+
+
+def test_a_running_job_is_told_to_stop_once(superuser: Client) -> None:
+    job = make_job(state="running")
+    assert "Cancel…" in page(superuser, url_of(job))
+    job.cancel(by="ada")
+
+    text = page(superuser, url_of(job))
+
+    assert "Cancel…" not in text
+    assert "told to stop" in text

@@ -8,6 +8,8 @@ import psycopg
 from django.contrib.admin.models import LogEntry
 from django.db.models import F
 from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
 
 from jobs import enqueue, enqueue_many, lifecycle
 from jobs.lifecycle import Claimed, Lane
@@ -15,7 +17,7 @@ from jobs.models import Job, PausedTask, Queue, Worker
 from jobs.testing import make_job
 from tests import tasks
 from tests.eventually import eventually
-from tests.test_admin import client_with, page
+from tests.test_admin import client_with, page, user_with
 from tests.workers import WorkerProcess
 
 Claim_ = Callable[..., list[Claimed]]
@@ -171,6 +173,22 @@ def test_a_worker_runs_other_tasks_meanwhile_and_the_paused_one_afterwards(
     assert worker.memory is None or worker.memory > 2**20
 
 
+def test_a_burst_runs_what_was_put_off_and_is_due_again(
+    connection: Connection, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    made = enqueue_many(tasks.noop, [()] * (lifecycle.PART + 100))
+    lifecycle.pause_task(NOOP)
+    while lifecycle.park(connection) >= lifecycle.PART:
+        pass
+    assert not Job.objects.ready().exists()
+    lifecycle.resume_task(NOOP)
+
+    worker = start_worker("--burst", "--processes", "1")
+
+    assert worker.process.wait(30) == 0
+    assert Job.objects.succeeded().count() == len(made)
+
+
 PAUSES = "/admin/jobs/pausedtask/"
 
 
@@ -183,6 +201,8 @@ def test_a_task_is_paused_and_resumed_on_pages_of_its_own(db: None) -> None:
     said = {"task": NOOP, "because": "it fails", "minutes": ""}
     refused = client.post(f"{PAUSES}add/", said | {"task": ""})
     assert "This field is required" in refused.content.decode()
+    refused = client.post(f"{PAUSES}add/", said | {"task": "tests.tasks.nop"})
+    assert "Do you mean tests.tasks.noop?" in refused.content.decode()
     client.post(f"{PAUSES}add/", said)
 
     task = PausedTask.objects.get()
@@ -190,7 +210,13 @@ def test_a_task_is_paused_and_resumed_on_pages_of_its_own(db: None) -> None:
         "ada", "it fails", None, False,
     )  # fmt: skip
     assert "it fails" in page(client, PAUSES)
+    again = page(client, f"{PAUSES}add/?task={NOOP}")
+    assert "Paused already, and to be paused anew:" in again
+    assert f"{NOOP}: by ada · it fails" in again
+    history = client.get(reverse("admin:jobs_pausedtask_history", args=[NOOP]))
+    assert "Changed paused" in history.content.decode()
     client.post(PAUSES, {"action": "resume", "_selected_action": [NOOP]})
+    assert "it fails" not in page(client, PAUSES)
     task.refresh_from_db()
     assert task.is_over
     assert LogEntry.objects.count() == 2
@@ -207,7 +233,8 @@ def test_pausing_takes_its_permission(db: None) -> None:
 
 
 def test_the_overview_tells_of_pauses_and_offers_them(transactional_db: None) -> None:
-    client = client_with(is_superuser=True)
+    client = Client()
+    client.force_login(user_with(name="grace", is_superuser=True))
     make_job(NOOP)
     lifecycle.pause("default", by="ada", because="the bank is down")
     lifecycle.pause_task(PLAIN, by="grace")
@@ -217,6 +244,10 @@ def test_the_overview_tells_of_pauses_and_offers_them(transactional_db: None) ->
     assert "The queue default is paused, and 1 jobs wait in it. (by ada · the bank is down)" in text
     assert "The task tests.tasks.plain is paused. (by grace)" in text
     assert 'aria-label="Resume default"' in text
+    # For who may see queues and pauses.
+    few = page(client_with("view_job"), "/admin/jobs/")
+    assert "the bank is down" not in few
+    assert "is paused" not in few
     lifecycle.resume("default")
     lifecycle.resume_task(PLAIN)
     text = page(client, "/admin/jobs/")

@@ -6,6 +6,14 @@ from django.db import models
 from django.db.models.expressions import Func
 
 
+class IsFinite(Func):
+    """Whether a moment is one: PostgreSQL's 'infinity' is none to Python, which could not read the
+    row any more."""
+
+    function = "isfinite"
+    output_field = models.BooleanField()
+
+
 class UUID7(Func):
     """A UUIDv7 made by PostgreSQL, for rows that other languages and triggers insert.
 

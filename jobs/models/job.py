@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jobs import codec, conf, ids
 
-from .functions import UUID7
+from .functions import UUID7, IsFinite
 from .progress import Progress
 from .references import load
 from .states import FINAL, State
@@ -250,6 +250,12 @@ class Job(_Returning[R_co]):
             ),
             models.CheckConstraint(
                 name="jobs_job_priority", condition=Q(priority__range=(-100, 100))
+            ),
+            models.CheckConstraint(
+                name="jobs_job_moments",
+                condition=Q(IsFinite("enqueued_at"))
+                & Q(IsFinite("run_at"))
+                & Q(IsFinite("expires_at")),
             ),
             models.CheckConstraint(
                 name="jobs_job_claimable",

@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin import helpers
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -24,7 +25,7 @@ from jobs.models import Job
 from .. import overview
 from ..base import ShowingAdmin
 from . import page
-from .bulk import action
+from .bulk import action, is_id
 from .columns import COLUMNS, JobColumns
 from .filters import FILTERS
 from .listing import JobChangeList
@@ -64,6 +65,12 @@ class JobAdmin(JobColumns, ShowingAdmin):
     ) -> HttpResponse:
         """What is done to many is done in parts, also where requests are transactions."""
         return super().changelist_view(request, extra_context)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        for selected in request.POST.getlist(helpers.ACTION_CHECKBOX_NAME):
+            if not is_id(selected):
+                raise BadRequest(f"{selected!r} is no id of a job")
+        return super().response_action(request, queryset)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

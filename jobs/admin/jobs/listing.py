@@ -67,7 +67,7 @@ class JobChangeList(ChangeList):
         jobs: list[Job[Any]] = []
         for row in found.rows:
             if isinstance(row, Attempt):
-                row.job.shown_error = row
+                row.job.shown_error = row  # type: ignore[attr-defined]
             jobs.append(row.job if isinstance(row, Attempt) else row)
         if self.may_see_errors and not self.source.prefix:
             _tell_errors(self.root_queryset.db, jobs)
