@@ -241,7 +241,7 @@ def test_the_overview_tells_of_pauses_and_offers_them(transactional_db: None) ->
 
     text = page(client, "/admin/jobs/")
 
-    assert "The queue default is paused, and 1 jobs wait in it. (by ada · the bank is down)" in text
+    assert "The queue default is paused, and 1 job waits in it. (by ada · the bank is down)" in text
     assert "The task tests.tasks.plain is paused. (by grace)" in text
     assert 'aria-label="Resume default"' in text
     # For who may see queues and pauses.

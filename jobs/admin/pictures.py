@@ -47,16 +47,16 @@ def lives(jobs: Sequence[Life], title: str) -> SafeString:
         tall = max(3, round((life.seconds or 0.0) * height / most))
         kind = f"{life.kind} jobs-this" if life.is_this else life.kind
         x = i * (width + gap)
-        drawn.append((life.url, kind, x, height - tall, width, tall, life.words))
+        drawn.append((life.url, life.words, kind, x, height - tall, width, tall, life.words))
     bars_ = format_html_join(
         "",
-        '<a href="{}"><rect class="jobs-life jobs-{}" x="{}" y="{}" width="{}" height="{}">'
-        "<title>{}</title></rect></a>",
+        '<a href="{}" aria-label="{}"><rect class="jobs-life jobs-{}" x="{}" y="{}" '
+        'width="{}" height="{}"><title>{}</title></rect></a>',
         drawn,
     )
     whole = max(1, len(jobs) * (width + gap))
     return format_html(
-        '<svg class="jobs-lives" role="img" aria-label="{}" width="{}" height="{}" '
+        '<svg class="jobs-lives" role="group" aria-label="{}" width="{}" height="{}" '
         'viewBox="0 0 {} {}">{}</svg>',
         title, whole, height, whole, height, bars_,
     )  # fmt: skip

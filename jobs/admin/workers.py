@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from jobs import conf
 from jobs.models import Worker
 
-from .base import ShowingAdmin
+from .base import ShowingAdmin, moment
 from .words import at_pace
 
 
@@ -20,7 +20,7 @@ from .words import at_pace
 class WorkerAdmin(ShowingAdmin):
     list_display = (
         "name", "host", "pid", "serves", "running", "slots", "shown_pace", "shown_memory", "ended",
-        "heard_of", "started_at", "version",
+        "heard_of", "shown_started_at", "version",
     )  # fmt: skip
     readonly_fields = (*list_display, "runners", "idle", "stopping")
     fields = readonly_fields
@@ -48,6 +48,9 @@ class WorkerAdmin(ShowingAdmin):
     def heard_of(self, worker: Worker) -> str:
         age = (datetime.now(UTC) - worker.heartbeat_at).total_seconds()
         told = ngettext("%d second ago", "%d seconds ago", round(age)) % round(age)
-        if age > 2 * conf.settings().heartbeat_interval.total_seconds():
+        # As the overview has it.
+        if age > conf.settings().heartbeat_timeout.total_seconds() / 2:
             return f"⚠ {told}"
         return told
+
+    shown_started_at = moment("started_at", _("started at"))

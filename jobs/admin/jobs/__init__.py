@@ -66,11 +66,13 @@ class JobAdmin(JobColumns, ShowingAdmin):
         """What is done to many is done in parts, also where requests are transactions."""
         return super().changelist_view(request, extra_context)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         for selected in request.POST.getlist(helpers.ACTION_CHECKBOX_NAME):
             if not is_id(selected):
                 raise BadRequest(f"{selected!r} is no id of a job")
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

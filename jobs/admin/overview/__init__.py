@@ -64,12 +64,15 @@ def context(request: HttpRequest) -> dict[str, Any]:
     chosen = {"span": span.name, "queue": queue_name, "task": task}
 
     def here(**other: str) -> str:
-        return places.of("app_list", "jobs", **(chosen | other))
+        return places.of("app_list", "jobs", **(chosen | other)) + "#charts"
 
     return {
         "remarks": attention.remarks(found, places, may),
         "may_view_queues": may("view_queue"),
-        "queues": [_queue(queue, places, here) for queue in found.queues],
+        "queues": [
+            _queue(queue, places, here) | {"is_chosen": queue.name == queue_name}
+            for queue in found.queues
+        ],
         "may_pause_queues": may("pause_queue"),
         "may_pause_tasks": may("pause_task"),
         "pause_url": places.of("jobs_queue_changelist"),
@@ -80,6 +83,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
             found,
             places,
             here,
+            chosen=task,
             with_errors=may("view_payload"),
             with_pauses=may("view_pausedtask") or may("pause_task"),
         ),
@@ -111,7 +115,7 @@ def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any
         "runs": _quantiles(queue.sums, "run"),
         "url": here(queue=queue.name, task=""),
         "ready_url": places.jobs(state="queued", queue=queue.name),
-        "failed_url": places.jobs(state="failed", queue=queue.name),
+        "failed_url": places.jobs(state="failed", queue=queue.name, within="hour"),
     }
 
 
@@ -128,6 +132,7 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
     slots = f"{worker.processes} × ({worker.threads} + {worker.coroutines})"
     return {
         "worker": worker,
+        "url": places.jobs(state="running", worker=worker.name),
         "held_count": whole(len(one.held)),
         "slots": slots,
         "running": whole(worker.running),
@@ -148,7 +153,13 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
 
 
 def _tasks(
-    found: Overview, places: Places, here: Here, *, with_errors: bool, with_pauses: bool
+    found: Overview,
+    places: Places,
+    here: Here,
+    *,
+    chosen: str,
+    with_errors: bool,
+    with_pauses: bool,
 ) -> list[dict[str, Any]]:
     """Those that go wrong most, and then those that run most."""
     items = sorted(
@@ -160,8 +171,11 @@ def _tasks(
         {
             "name": name,
             "attempts": whole(sums.attempts),
-            "bad": whole(sums.bad),
+            "failed": whole(sums.counts["failed"]),
+            "retried": whole(sums.counts["retried"]),
+            "lost": whole(sums.counts["lost"]),
             "share": f"{100 * sums.bad / sums.attempts:.0f} %" if sums.bad else "",
+            "is_chosen": name == chosen,
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),
             "pause": _pause(paused.get(name)),
@@ -169,7 +183,7 @@ def _tasks(
             "why": why.get(name),
             "why_url": places.of("jobs_job_change", why[name].job_id) if name in why else "",
             "url": here(task=name, queue=""),
-            "failed_url": places.jobs(state="failed", task=name),
+            "failed_url": places.jobs(state="failed", task=name, within="hour"),
         }
         for name, sums in items
     ]
@@ -203,11 +217,11 @@ def _charts(found: Overview, span: figures.Span) -> list[Any]:
     moments = [figures.beginning(span, found.now, i) for i in range(span.columns)]
     per = timedelta(seconds=span.column)
     minutes = int(per.total_seconds() // 60)
-    unit = ngettext("in %(count)d minute", "in %(count)d minutes", minutes) % {"count": minutes}
-    percent = (("half", _("half within")), ("most", _("95 % within")))
+    ended = ngettext("Jobs ended per minute", "Jobs ended per %(count)d minutes", minutes)
+    percent = (("half", _("median")), ("most", _("95 % within")))
     return [
         charts.stacked(
-            gettext("Jobs ended, %(unit)s") % {"unit": unit},
+            ended % {"count": minutes},
             _OUTCOMES,
             [sums.counts for sums in found.columns],
             moments,

@@ -22,6 +22,8 @@ _LONG, _OFTEN = 300.0, 0.05
 class Remark(NamedTuple):
     words: str
     url: str
+    # Somebody wants it so.
+    is_meant: bool = False
 
 
 def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list[Remark]:
@@ -88,15 +90,20 @@ def _failing(found: Overview, places: Places) -> Iterator[Remark]:
                 failed,
             )
             words = told % {"count": whole(failed), "task": name, "all": whole(sums.ended)}
-            yield Remark(words, places.jobs(state="failed", task=name))
+            yield Remark(words, places.jobs(state="failed", task=name, within="hour"))
 
 
 def _slow(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
         if queue.pause is not None and queue.ready:
-            told = gettext("The queue %(queue)s is paused, and %(count)s jobs wait in it.")
+            told = ngettext(
+                "The queue %(queue)s is paused, and %(count)s job waits in it.",
+                "The queue %(queue)s is paused, and %(count)s jobs wait in it.",
+                queue.ready,
+            )
             words = told % {"queue": queue.name, "count": capped(queue.ready)}
-            yield Remark(_with_why(words, queue.pause), places.of("jobs_queue_changelist"))
+            url = places.of("jobs_queue_changelist")
+            yield Remark(_with_why(words, queue.pause), url, is_meant=True)
         elif queue.workers and (queue.oldest or 0.0) > _LONG:
             told = gettext("In the queue %(queue)s the first job has waited for %(time)s.")
             words = told % {"queue": queue.name, "time": briefly(queue.oldest or 0.0)}
@@ -106,7 +113,8 @@ def _slow(found: Overview, places: Places) -> Iterator[Remark]:
 def _paused(found: Overview, places: Places) -> Iterator[Remark]:
     for task in found.paused_tasks:
         words = gettext("The task %(task)s is paused.") % {"task": task.name}
-        yield Remark(_with_why(words, task), places.of("jobs_pausedtask_changelist"))
+        url = places.of("jobs_pausedtask_changelist")
+        yield Remark(_with_why(words, task), url, is_meant=True)
 
 
 def _with_why(words: str, pause: Queue | PausedTask) -> str:

@@ -14,6 +14,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.utils.translation import gettext
 
 # (class, label)
 Kinds = Sequence[tuple[str, Any]]
@@ -124,13 +125,16 @@ def _framed(
     key = format_html_join(
         " ", '<span class="jobs-key jobs-{}">{}</span>', ((kind, label) for kind, label in kinds)
     )
+    highest = f"{shortly(most)}{unit}"
+    told = gettext("%(title)s: %(most)s at most") % {"title": title, "most": highest}
     return format_html(
         '<figure class="jobs-chart"><figcaption>{} {}</figcaption>'
         '<svg role="img" aria-label="{}" viewBox="0 0 {} {}">'
         '<line class="jobs-axis-line" x1="{}" y1="{}" x2="{}" y2="{}"></line>'
-        '<text class="jobs-axis jobs-axis-y" x="{}" y="{}">{}</text>{}{}</svg></figure>',
-        title, key, title, WIDTH, HEIGHT, _LEFT, foot, WIDTH, foot,
-        _LEFT - 4, _TOP + 8, f"{shortly(most)}{unit}", ticks, drawn,
+        '<text class="jobs-axis jobs-axis-y" x="{}" y="{}">{}</text>'
+        '<text class="jobs-axis jobs-axis-y" x="{}" y="{}">0</text>{}{}</svg></figure>',
+        title, key, told, WIDTH, HEIGHT, _LEFT, foot, WIDTH, foot,
+        _LEFT - 4, _TOP + 8, highest, _LEFT - 4, foot, ticks, drawn,
     )  # fmt: skip
 
 
