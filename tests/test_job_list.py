@@ -22,7 +22,7 @@ from jobs.admin import JobAdmin
 from jobs.admin.jobs.asked import Asked
 from jobs.admin.jobs.listing import rounded
 from jobs.admin.jobs.walk import Found, patiently, walk
-from jobs.models import Attempt, Queue
+from jobs.models import Attempt, Queue, Statistic
 from jobs.testing import make_job
 from tests import tasks
 from tests.test_admin import LIST, client_with, page
@@ -118,6 +118,9 @@ def test_it_is_searched_by_id_task_and_error(superuser: Client) -> None:
     assert shown(str(workflow)) == {str(member.pk)}
     assert shown(str(ids.uuid7())) == set()
     assert shown("tests.tasks.plain") == {str(plain.pk)}
+    # A plain function is no task of the site's; that its jobs have run is known.
+    Statistic.objects.create(starts_at=Now(), queue_name="default", task=PLAIN)
+    assert shown("plai") == {str(plain.pk)}
     # A part of a name that is known, in any case; a whole one that is not.
     assert shown("TASKS.NOO") == {str(queued.pk)}
     assert shown("gone.tasks.old") == {str(failed.pk)}

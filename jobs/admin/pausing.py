@@ -16,10 +16,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs import conf
-from jobs.models import PausedTask, Statistic
-from jobs.tasks import registered
-
+from . import known
 from .places import Places
 
 # Half a year: what is paused for longer is paused until somebody resumes it.
@@ -62,22 +59,13 @@ class PauseTaskForm(PauseForm):
     def clean_task(self) -> str:
         """A name that nobody knows is most likely mistyped, and would pause nothing."""
         name: str = self.cleaned_data["task"]
-        known = known_tasks()
-        if name in known:
+        names = known.tasks()
+        if name in names:
             return name
         told = _("No task is called so, as far as workers and this site know.")
-        if near := get_close_matches(name, known, n=1):
+        if near := get_close_matches(name, names, n=1):
             told = format_lazy("{} {}", told, _("Do you mean %(name)s?") % {"name": near[0]})
         raise forms.ValidationError(told)
-
-
-def known_tasks() -> list[str]:
-    """Those that this site has, that jobs have run of in the last quarter, or that are paused."""
-    alias = conf.settings().database
-    names = set(registered())
-    names |= set(Statistic.objects.using(alias).values_list("task", flat=True).distinct())
-    names |= set(PausedTask.objects.using(alias).values_list("name", flat=True))
-    return sorted(names - {""})
 
 
 def page(
@@ -97,7 +85,7 @@ def page(
         "form": form,
         "names": names,
         # Offered as one types; any other may be typed.
-        "tasks": [] if names else known_tasks(),
+        "tasks": [] if names else known.tasks(),
         "present": present,
         "of_overview": is_of_overview(request),
         "back_url": _back_url(model_admin, request),

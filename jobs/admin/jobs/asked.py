@@ -21,7 +21,8 @@ from django.utils.dateparse import parse_datetime
 from jobs import conf, ids
 from jobs.models import Attempt, Job, JobQuerySet, State
 from jobs.models.attempt import FAILURES
-from jobs.tasks import registered
+
+from .. import known
 
 # Names in the address, and what may stand there.
 SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -97,11 +98,10 @@ class Asked:
         else:
             is_job = Job.objects.filter(pk=id_).exists()
             return replace(self, id=id_) if is_job else replace(self, workflow=id_)
-        known = tuple(name for name in registered() if term.lower() in name.lower())
         if term.startswith(ERROR) and may_see_errors:
             return replace(self, words=term.removeprefix(ERROR).strip())
-        if known:
-            return replace(self, tasks=known)
+        if named := tuple(name for name in known.tasks() if term.lower() in name.lower()):
+            return replace(self, tasks=named)
         # A task that is gone is known by its whole name only.
         if not may_see_errors or ("." in term and " " not in term and not _is_error(term)):
             return replace(self, tasks=(term,))

@@ -13,9 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from jobs import conf
 from jobs.lifecycle.statements import read_all
-from jobs.models import Queue, State
+from jobs.models import State
 from jobs.tasks import registered
 
+from .. import known
 from ..payload import may_view_payload
 
 Choices = list[tuple[str, Any]]
@@ -81,7 +82,7 @@ class QueueFilter(Offered):
     parameter_name = "queue"
 
     def offers(self, request: HttpRequest) -> Choices:
-        return [(name, name) for name in queue_names()]
+        return [(name, name) for name in known.queues()]
 
 
 class TaskFilter(Offered):
@@ -133,11 +134,3 @@ FILTERS = (
     ScheduleFilter,
     WorkflowFilter,
 )
-
-
-def queue_names() -> list[str]:
-    """The queues that anybody has named: settings, tasks, and the workers' finds."""
-    names = set(conf.settings().queues or ())
-    names |= {task.queue_name for task in registered().values()}
-    names |= set(Queue.objects.using(conf.settings().database).values_list("name", flat=True))
-    return sorted(names)

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext_lazy
 from jobs import conf, lifecycle
 from jobs.models import FINAL, State
 
-from .filters import queue_names
+from .. import known
 
 
 class RetryForm(forms.Form):
@@ -41,7 +41,7 @@ class MoveForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = conf.settings().queues or queue_names()
+        names = conf.settings().queues or known.queues()
         field = self.fields["queue_name"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(name, name) for name in names]

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -21,7 +22,7 @@ from jobs.models import Attempt, PausedTask, Queue
 
 from .. import pausing
 from ..places import Places
-from ..words import at_pace, briefly, capped, whole
+from ..words import at_pace, breakable, briefly, capped, whole
 from . import attention, charts, figures
 from .figures import SPANS, Overview
 from .sums import Sums
@@ -170,11 +171,12 @@ def _tasks(
     return [
         {
             "name": name,
+            "told": breakable(name),
             "attempts": whole(sums.attempts),
             "failed": whole(sums.counts["failed"]),
             "retried": whole(sums.counts["retried"]),
             "lost": whole(sums.counts["lost"]),
-            "share": f"{100 * sums.bad / sums.attempts:.0f} %" if sums.bad else "",
+            "share": _share(sums.bad, sums.attempts),
             "is_chosen": name == chosen,
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),
@@ -187,6 +189,13 @@ def _tasks(
         }
         for name, sums in items
     ]
+
+
+def _share(count: int, of: int) -> str:
+    percent = 100 * count / of if of else 0.0
+    if not percent:
+        return ""
+    return f"{number_format(percent, 0 if percent >= 1 else 1)} %" if percent >= 0.05 else "<0.1 %"
 
 
 class LastError(NamedTuple):
