@@ -1,16 +1,19 @@
-"""A busy hour of a shop's: for tests of the overview, and for its pictures in the docs."""
+"""A busy hour of a shop's, and jobs in all states: for tests of pages, and for pictures of them."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import random
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.db.models.functions import Now
 
-from jobs import histogram, ids
-from jobs.models import Claim, Job, Queue, Statistic, Worker
+from jobs import histogram, ids, lifecycle
+from jobs.models import Attempt, Claim, Job, Queue, Statistic, Worker
 from jobs.testing import make_job
 
 # (queue, task, jobs in a minute, share that fails, seconds)
@@ -94,3 +97,71 @@ def _now() -> None:
     workers = list(Worker.objects.order_by("name"))
     for i, claim in enumerate(Claim.objects.order_by("id")):
         Claim.objects.filter(pk=claim.pk).update(worker_id=workers[i % 2].pk)
+
+
+def a_shop() -> dict[str, Job[Any]]:
+    """A busy hour, what has gone wrong in it, and jobs worth a look, by what they are."""
+    a_busy_hour()
+    for i in range(40):
+        took = timedelta(seconds=1 + i % 4)
+        job = make_job(
+            "shop.tasks.charge_card", [1000 + i],
+            state="failed" if i % 5 == 0 else "succeeded", queue_name="payments",
+            last_attempted_at=Now() - took, finished_at=Now(), worker=f"web-{1 + i % 2}/1",
+            error=PermissionError("402: card expired") if i % 5 == 0 else None,
+        )  # fmt: skip
+    Worker.objects.update(running=3, pace=61.4, memory=230 * 2**20, ended=254_120)
+    failed = _of_many_attempts()
+    running = make_job(
+        "tests.tasks.counts_on", [60], state="running", worker="web-1/2",
+        progress_done=48, progress_total=80, progress_message="pages",
+        enqueued_at=Now() - timedelta(minutes=2),
+        last_attempted_at=Now() - timedelta(seconds=40),
+    )  # fmt: skip
+    lifecycle.pause("search", by="ada", because="the index is rebuilt")
+    lifecycle.pause_task("shop.tasks.monthly_report", by="grace", because="wrong numbers")
+    return {"failed": failed, "running": running, "succeeded": job}
+
+
+def _of_many_attempts() -> Job[Any]:
+    try:
+        json.loads("<html>502 Bad Gateway</html>")
+    except ValueError as error:
+        refused = error
+    job = make_job(
+        "tests.tasks.add", [4711], {"b": 3}, state="failed", attempt=4, failures=4,
+        max_attempts=4, queue_name="payments", worker="web-2/1", error=refused,
+        enqueued_at=Now() - timedelta(minutes=22),
+        last_attempted_at=Now() - timedelta(seconds=3),
+    )  # fmt: skip
+    for number in (1, 2, 3):
+        started = Now() - timedelta(minutes=22 - 5 * number)
+        Attempt.objects.create(
+            job=job, attempt=number, outcome="retried", worker=f"web-{1 + number % 2}/1",
+            started_at=started, finished_at=started + timedelta(seconds=2),
+            exception_class_path="requests.exceptions.ConnectTimeout",
+            message="bank.example: no answer within 2 s", traceback="Traceback …",
+        )  # fmt: skip
+    return job
+
+
+def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
+    """Addresses below /admin/jobs/."""
+    return {
+        "overview": "",
+        "jobs": "job/",
+        "failed": "job/?state=failed",
+        "job": f"job/{jobs['failed'].pk}/change/",
+        "running": f"job/{jobs['running'].pk}/change/",
+        "again": f"job/{jobs['succeeded'].pk}/again/",
+        "queues": "queue/",
+        "workers": "worker/",
+        "pause": "pausedtask/add/",
+    }
+
+
+def pictures(folder: Path) -> Path:
+    """Where screenshots go: there, or where PICTURES says."""
+    kept = Path(os.environ.get("PICTURES") or folder)
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept

@@ -4,9 +4,10 @@ import os
 from datetime import timedelta
 
 from project.settings import *  # noqa: F403
-from project.settings import DATABASES, INSTALLED_APPS, JOBS
+from project.settings import DATABASES, INSTALLED_APPS, JOBS, MIDDLEWARE
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests"]
+MIDDLEWARE = [*MIDDLEWARE, "tests.csp.ContentSecurityPolicy"]
 JOBS = {key: value for key, value in JOBS.items() if key != "SCHEDULES"}
 TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend", "QUEUES": []}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

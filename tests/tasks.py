@@ -130,6 +130,15 @@ def naps_in_small_bites(seconds: float) -> None:
 
 
 @task
+def counts_on(seconds: float) -> None:
+    """Says how far it is, ten times a second."""
+    context = current_context()
+    for i in range(int(seconds * 10)):
+        context.set_progress(i + 1, seconds * 10, "tenths")
+        time.sleep(0.1)
+
+
+@task
 def says_that_it_started(path: str, seconds: float) -> None:
     """A claimed job is not a started one, and only that is charged with a loss."""
     with open(path, "a"):  # noqa: PTH123

@@ -1,7 +1,7 @@
 """Pages as people see them: a real browser, where one is installed."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from selenium.webdriver.support.ui import Select
 
 from jobs.models import Job, Queue, Schedule
 from jobs.testing import make_job
+from tests import tasks
 from tests.eventually import eventually
-from tests.overviews import a_busy_hour
+from tests.overviews import a_busy_hour, a_shop, pages, pictures
+from tests.test_admin import user_with
+from tests.workers import WorkerProcess
 
 
 def watched(request: HttpRequest) -> HttpResponse:
@@ -28,7 +31,15 @@ def watched(request: HttpRequest) -> HttpResponse:
     return HttpResponse(drawn.render(Context({"job": Job.objects.get()})))
 
 
-urlpatterns = [path("jobs/", include("jobs.urls")), path("watched/", watched)]
+def careless(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("<title>x</title><script>document.title = 'y'</script>")
+
+
+urlpatterns = [
+    path("jobs/", include("jobs.urls")),
+    path("watched/", watched),
+    path("careless/", careless),
+]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 
@@ -52,18 +63,45 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
     browser.quit()
 
 
+def log_in(browser: webdriver.Chrome, server: str, user: User) -> None:
+    client = Client()
+    client.force_login(user)
+    browser.get(f"{server}/admin/login/")
+    browser.get_log("browser")
+    browser.delete_all_cookies()
+    browser.add_cookie({"name": "sessionid", "value": client.cookies["sessionid"].value})
+
+
+def complaints(browser: webdriver.Chrome) -> list[str]:
+    """Errors in its console; what breaks the content security policy is one."""
+    told = [one["message"] for one in browser.get_log("browser") if one["level"] == "SEVERE"]
+    return [one for one in told if "favicon.ico" not in one]
+
+
 @pytest.fixture
 def browser(started: webdriver.Chrome, live_server: Any) -> Iterator[webdriver.Chrome]:
     """With somebody logged in who may do everything; what it complains of fails the test."""
-    user = User.objects.create_superuser("ada", password="x")
-    client = Client()
-    client.force_login(user)
-    started.get(f"{live_server.url}/admin/login/")
-    started.get_log("browser")
-    started.add_cookie({"name": "sessionid", "value": client.cookies["sessionid"].value})
+    log_in(started, live_server.url, User.objects.create_superuser("ada", password="x"))
     yield started
-    told = [one["message"] for one in started.get_log("browser") if one["level"] == "SEVERE"]
-    assert [one for one in told if "favicon.ico" not in one] == []
+    assert complaints(started) == []
+    started.set_window_size(1280, 1100)
+
+
+def text_of(browser: webdriver.Chrome) -> str:
+    # In one step: an element that was found may have been replaced by the next.
+    return str(browser.execute_script("return document.body.innerText"))
+
+
+def press(browser: webdriver.Chrome, css: str) -> None:
+    """Found and clicked in one step, and the next page is there. A script may have replaced it."""
+    before = browser.find_element(By.TAG_NAME, "html")
+
+    def is_new() -> bool:
+        page = browser.find_element(By.TAG_NAME, "html")
+        return page != before and browser.execute_script("return document.readyState") == "complete"
+
+    browser.execute_script(f"document.querySelector({css!r}).click()")
+    eventually(is_new)
 
 
 def test_the_next_runs_are_shown_as_one_types(
@@ -173,3 +211,155 @@ def test_progress_moves_on_the_sites_own_page_until_the_job_has_ended(
     row.update(state="succeeded", finished_at=Now(), progress_done=10)
     eventually(lambda: started.title == "succeeded")
     assert bar() == 100
+
+
+def test_a_page_that_breaks_the_policy_is_complained_of(
+    started: webdriver.Chrome, live_server: Any
+) -> None:
+    with override_settings(ROOT_URLCONF="tests.test_browser"):
+        started.get(f"{live_server.url}/careless/")
+
+    assert "Content Security Policy" in "".join(complaints(started))
+    assert started.title == "x"
+
+
+def test_a_running_job_is_watched_and_cancelled(
+    browser: webdriver.Chrome, live_server: Any, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    job = tasks.counts_on.enqueue(60)
+    start_worker("--processes", "1")
+    eventually(lambda: Job.objects.get(pk=job.pk).progress_done)
+    browser.get(f"{live_server.url}/admin/jobs/job/{job.pk}/change/")
+
+    def bar() -> float:
+        asked = "const bar = document.querySelector('progress'); return bar ? bar.value : 0"
+        return float(browser.execute_script(asked))
+
+    first = eventually(bar)
+    eventually(lambda: bar() > first)
+    press(browser, "form.jobs-verb button")
+    assert "told to stop" in text_of(browser)
+    browser.find_element(By.NAME, "because").send_keys("seen enough")
+    press(browser, "button.jobs-destroys")
+    assert browser.current_url.endswith(f"/{job.pk}/change/")
+    # Without anybody reading the page again.
+    eventually(lambda: "by ada seen enough" in text_of(browser))
+    shown = "return document.querySelector('.jobs-life-box').dataset.state"
+    eventually(lambda: browser.execute_script(shown) == "cancelled")
+    job.refresh()
+    assert (job.state, job.cancelled_because) == ("cancelled", "seen enough")
+
+
+def test_a_failed_job_is_retried_and_an_ended_one_run_again(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    failed = make_job(tasks.noop, state="failed", error=OSError("disk full"))
+    browser.get(f"{live_server.url}/admin/jobs/job/{failed.pk}/change/")
+    assert "OSError: disk full" in text_of(browser)
+
+    press(browser, "form.jobs-verb button")
+    assert "It is queued again." in text_of(browser)
+    failed.refresh()
+    assert failed.state == "queued"
+
+    done = make_job(tasks.noop, state="succeeded")
+    browser.get(f"{live_server.url}/admin/jobs/job/{done.pk}/change/")
+    press(browser, "a.jobs-button")
+    assert "What it did will be done once more." in text_of(browser)
+    assert Job.objects.count() == 2
+    press(browser, "button.default")
+    assert "It is queued again, as this new job." in text_of(browser)
+    assert Job.objects.latest("id").metadata["again_of"] == str(done.pk)
+
+
+def test_a_queue_is_paused_with_a_reason_and_resumed_from_the_overview(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    a_busy_hour()
+    browser.get(f"{live_server.url}/admin/jobs/")
+
+    press(browser, "button[aria-label='Pause payments…']")
+    assert "No worker will start a job of the queue payments" in text_of(browser)
+    browser.find_element(By.NAME, "because").send_keys("the bank is down")
+    press(browser, "button.default")
+
+    assert browser.current_url == f"{live_server.url}/admin/jobs/"
+    assert "Paused: payments. Running jobs go on." in text_of(browser)
+    assert "by ada · the bank is down" in text_of(browser)
+    assert Queue.objects.get(name="payments").is_paused
+    press(browser, "button[aria-label='Resume payments']")
+    assert "Resumed: payments." in text_of(browser)
+    assert not Queue.objects.get(name="payments").is_paused
+
+
+def test_failures_are_filtered_and_retried_all_at_once(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    for i in range(70):
+        make_job("shop.tasks.charge", state="failed", error=KeyError("b") if i < 10 else OSError())
+    browser.get(f"{live_server.url}/admin/jobs/job/")
+
+    press(browser, ".jobs-tabs a[href='?state=failed']")
+    press(browser, "#changelist-filter a[href*='error=builtins.OSError']")
+    browser.find_element(By.ID, "action-toggle").click()
+    browser.find_element(By.CSS_SELECTOR, ".actions .question a").click()
+    Select(browser.find_element(By.NAME, "action")).select_by_value("retry")
+    press(browser, ".actions button[name=index]")
+    assert "state: failed, error: OSError" in text_of(browser)
+    assert Job.objects.failed().count() == 70
+    press(browser, "button.default")
+
+    assert "60 jobs are queued again." in text_of(browser)
+    assert (Job.objects.queued().count(), Job.objects.failed().count()) == (60, 10)
+
+
+def test_staff_with_few_permissions_see_no_verbs_and_no_payloads(
+    started: webdriver.Chrome, live_server: Any
+) -> None:
+    a_busy_hour()
+    job = make_job(tasks.plain, ["secret"], state="failed", error=OSError("disk full"))
+    log_in(started, live_server.url, user_with("view_job"))
+
+    started.get(f"{live_server.url}/admin/jobs/job/{job.pk}/change/")
+    text = text_of(started)
+    assert "failed" in text
+    for hidden in ("secret", "disk full", "RETRY", "RUN AGAIN"):
+        assert hidden not in text
+    started.get(f"{live_server.url}/admin/jobs/job/")
+    assert started.find_elements(By.NAME, "action") == []
+    started.get(f"{live_server.url}/admin/jobs/")
+    text = text_of(started)
+    assert "charge_card" in text
+    assert "402" not in text
+    assert started.find_elements(By.CSS_SELECTOR, ".jobs-overview button") == []
+    assert complaints(started) == []
+
+
+def test_nobody_is_led_to_the_login(started: webdriver.Chrome, live_server: Any) -> None:
+    job = make_job(state="failed")
+    started.get(f"{live_server.url}/admin/login/")
+    started.delete_all_cookies()
+    for address in ("", "job/", f"job/{job.pk}/change/", "queue/", "pausedtask/add/"):
+        started.get(f"{live_server.url}/admin/jobs/{address}")
+        assert "/admin/login/" in started.current_url
+    assert complaints(started) == []
+
+
+def test_pages_fit_a_small_screen_and_read_without_a_script(
+    browser: webdriver.Chrome, live_server: Any, tmp_path: Path
+) -> None:
+    jobs = a_shop()
+    for width, theme in ((430, "light"), (430, "dark"), (1400, "dark"), (1400, "light")):
+        browser.set_window_size(width, 1400)
+        for name, address in pages(jobs).items():
+            browser.get(f"{live_server.url}/admin/jobs/{address}")
+            browser.execute_script(f"document.documentElement.dataset.theme = '{theme}'")
+            browser.save_screenshot(str(pictures(tmp_path) / f"{name}-{theme}-{width}.png"))
+            asked = "const d = document.documentElement; return d.scrollWidth - d.clientWidth"
+            assert browser.execute_script(asked) <= 0, (name, width)
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(f"{live_server.url}/admin/jobs/")
+        assert "charge_card" in browser.find_element(By.TAG_NAME, "body").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
