@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick bench-beat bench-admin soak chaos beats conformance wagtail zones messages clean
+.PHONY: help demo test check serve bench bench-quick bench-beat bench-admin soak chaos beats conformance wagtail zones pictures messages clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -63,6 +63,14 @@ wagtail: $(READY) ## Wagtail's search index, updated through jobs
 zones: $(READY) ## Cron lines in every time zone around every clock change, beside an oracle
 	@$(BIN)/python -m tests.oracle
 
+pictures: $(READY) ## The docs' screenshots, taken anew (needs chromium and its driver)
+	@PICTURES=.pictures $(BIN)/python -m pytest -q tests/test_browser.py -k small_screen
+	@for kept in overview:light-1400 failed:light-1400 job:light-1400 running:light-1400; do \
+		cp .pictures/$${kept%:*}-$${kept#*:}.png docs/images/$${kept%:*}.png; done
+	@cp .pictures/overview-dark-1400.png docs/images/overview-dark.png
+	@cp .pictures/job-dark-430.png docs/images/job-narrow.png
+	@ls -l docs/images
+
 messages: $(READY) ## The translations: gather what is new, compile (needs gettext)
 	@cd jobs && ../$(BIN)/django-admin makemessages -v 0 -l de -l es -l fr -l zh_Hans \
 		--no-location --no-wrap --no-obsolete
@@ -75,7 +83,7 @@ clean: ## Stop the private PostgreSQL, and delete what was made here
 	@if [ -x $(BIN)/python ] && [ -d .postgres ]; then \
 		$(BIN)/python -m project.private_postgres .postgres stop; fi
 	@rm -rf .postgres .media .mail .static .mypy_cache .pytest_cache .ruff_cache .hypothesis \
-		.import_linter_cache .bench .chaos .conformance .wagtail build *.egg-info $(VENV) $(BENCH_VENV)
+		.import_linter_cache .bench .chaos .conformance .wagtail .pictures build *.egg-info $(VENV) $(BENCH_VENV)
 	@echo "The private PostgreSQL is stopped; its data, $(VENV), uploads and caches are deleted."
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -326,7 +326,7 @@ def test_of_many_attempts_the_last_are_shown_and_the_cause_on_top(superuser: Cli
     assert shown.context["last_error"] == "OSError: last"
     text = shown.content.decode()
     assert "4 earlier attempts" in text
-    assert "attempt 7, at most 7 failures" in text
+    assert "7, at most 7" in text
     assert "no 1" in text
 
 

@@ -58,7 +58,8 @@ class Told(NamedTuple):
 def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
     """From its beginning on. Two queries: its attempts, and its schedule if it has one."""
     attempts = list(job.history_of_attempts)
-    split = max(0, len(attempts) - _LATE)
+    # One more is not worth a fold.
+    split = len(attempts) - _LATE if len(attempts) > _LATE + 1 else 0
     early, late = attempts[:split], attempts[split:]
     first = [_enqueued(job, places), *_planned(job)]
     since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
