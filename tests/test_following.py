@@ -103,6 +103,7 @@ def test_a_success_is_followed_by_what_waits_for_it_with_its_id() -> None:
     ran = run_jobs()
 
     assert names(job) == ["note_end", "note_success"]
+    assert [one.metadata for one in followers(job)] == [{"follows": str(job.pk)}] * 2
     assert [one.return_value for one in ran if one.task.endswith("note_success")] == [
         f"{job.pk} succeeded"
     ]
@@ -152,6 +153,7 @@ def test_cancelling_a_queued_job_is_its_end_in_the_callers_transaction() -> None
 
     assert job.cancel()
     assert names(job) == ["note_end"]
+    assert [one.metadata for one in followers(job)] == [{"follows": str(job.pk)}]
     assert not job.cancel()
     assert names(job) == ["note_end"]
 

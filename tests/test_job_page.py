@@ -112,6 +112,8 @@ def test_who_enqueued_it_is_told(superuser: Client) -> None:
     ticked = make_job(schedule_id=schedule.pk)
     orphan = make_job(schedule_id=987_654)
 
+    follower = make_job(metadata={"follows": str(first.pk)})
+    assert f">{first.pk}</a>" in events(superuser, follower)[0]
     assert events(superuser, again)[0].startswith("enqueued by grace once more: <a href=")
     assert str(first.pk) in events(superuser, again)[0]
     assert f">{schedule.name}</a>" in events(superuser, ticked)[0]
@@ -125,7 +127,7 @@ def test_a_cancellation_tells_who_and_why(superuser: Client) -> None:
 
     assert events(superuser, queued)[-1] == "cancelled by ada a typo"
     assert "told to stop by ada a typo" in events(superuser, running)
-    assert events(superuser, running)[-1].startswith("runs for")
+    assert events(superuser, running)[-1].startswith("is running for")
 
 
 def test_own_frames_are_set_off_and_paths_are_short() -> None:

@@ -220,6 +220,11 @@ def test_rows_of_runners_are_folded_into_minutes_and_these_into_longer_spans(
     hour = Statistic.objects.get(task="a.b")
     assert (hour.seconds, hour.succeeded, hour.waits, hour.ready) == (HOUR, 2, [1, 2], 1)
     assert hour.starts_at.minute == 0
+    # And what it comes to, of all queues and tasks: for charts of days.
+    total = Statistic.objects.get(task="")
+    assert (total.queue_name, total.seconds, total.succeeded, total.waits, total.ready) == (
+        "", HOUR, 2, [1, 2], None,
+    )  # fmt: skip
 
     made(timedelta(days=93), seconds=HOUR)
     keep(connection)

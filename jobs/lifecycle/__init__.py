@@ -11,7 +11,7 @@ from .cancel import cancel, cancel_on, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
 from .fire import Firing, Move, fire
-from .follow import Follower, said_by
+from .follow import FOLLOWS, Follower, said_by
 from .insert import Draft, insert
 from .move import move
 from .pause import PART, park, pause, pause_task, resume, resume_task
@@ -24,6 +24,7 @@ from .running import Told, cancel_requests, write_progress
 __all__ = [
     "AGAIN_OF",
     "FIRST",
+    "FOLLOWS",
     "PART",
     "START",
     "Brought",

@@ -22,6 +22,9 @@ from .statements import statement
 
 logger = logging.getLogger("jobs")
 
+# In the metadata of a job that follows another: which.
+FOLLOWS = "follows"
+
 
 class Follower(NamedTuple):
     """A job that is to be queued once a job of the task ends in that state."""

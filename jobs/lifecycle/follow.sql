@@ -13,7 +13,9 @@ WITH follower AS (
             ),
             'kwargs', '{}'::jsonb
         ),
-        call.metadata, statement_timestamp(), due.at, due.at + call.expires_after,
+        -- Which job it follows, for who looks at it.
+        coalesce(call.metadata, '{}') || jsonb_build_object('follows', ended.id),
+        statement_timestamp(), due.at, due.at + call.expires_after,
         call.timeout, call.max_attempts, call.max_losses
     FROM unnest(%(ids)s::uuid[], %(tasks)s::text[], %(states)s::text[])
         AS ended (id, task, state)

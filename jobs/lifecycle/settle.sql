@@ -84,7 +84,9 @@ WITH mine AS MATERIALIZED (
             ),
             'kwargs', '{}'::jsonb
         ),
-        call.metadata, statement_timestamp(), due.at, due.at + call.expires_after,
+        -- Which job it follows, for who looks at it.
+        coalesce(call.metadata, '{}') || jsonb_build_object('follows', settled.id),
+        statement_timestamp(), due.at, due.at + call.expires_after,
         call.timeout, call.max_attempts, call.max_losses
     FROM settled
     JOIN jsonb_to_recordset(%(followers)s::jsonb) AS call (

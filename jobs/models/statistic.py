@@ -24,7 +24,7 @@ class Statistic(models.Model):
     # MINUTE, TEN_MINUTES or HOUR.
     seconds = models.IntegerField(_("seconds"), db_default=MINUTE)
     queue_name = models.CharField(_("queue"), max_length=128)
-    # Empty: of the queue as a whole (a sample).
+    # Empty: of the queue as a whole (a sample); both empty: of all queues and tasks.
     task = models.CharField(_("task"), max_length=255)
     # NULL: folded from those of all runners.
     runner = models.UUIDField(_("runner"), null=True)

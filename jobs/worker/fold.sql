@@ -1,6 +1,9 @@
--- Fold statistics, some at a time (the planner's joins of CTEs are loops here): the rows of all runners of a minute into one, minutes into ten minutes, and these
--- into hours. Whatever another worker is folding just now is its own; a row that is there already is added to.
-WITH old AS (
+-- Fold statistics, some at a time (the planner's joins of CTEs are loops here): the rows of all
+-- runners of a minute into one, minutes into ten minutes, and these into hours. Whatever another
+-- worker is folding just now is its own; a row that is there already is added to.
+-- Minutes are folded into one of all queues and tasks, too, of no queue and no task: what charts of
+-- days read, which would else add up as many rows as there are tasks.
+WITH folded AS (
     DELETE FROM jobs_statistic
     WHERE id = ANY (ARRAY (
         SELECT id
@@ -15,6 +18,14 @@ WITH old AS (
     RETURNING
         date_bin(%(into)s * interval '1 second', starts_at, 'epoch') AS starts_at, queue_name, task,
         succeeded, failed, retried, cancelled, snoozed, lost, waits, runs, ready, oldest
+), old AS (
+    SELECT * FROM folded
+    UNION ALL
+    SELECT
+        starts_at, '', '', succeeded, failed, retried, cancelled, snoozed, lost, waits, runs,
+        NULL, NULL
+    FROM folded
+    WHERE task <> '' AND %(of)s = 60 AND %(into)s > 60
 ), counted AS (
     SELECT
         starts_at, queue_name, task, sum(succeeded)::integer AS succeeded,

@@ -79,9 +79,9 @@ def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
     return Told([], 0, [*first, *rest], last_error)
 
 
-def again_of(job: Job[Any]) -> UUID | None:
-    """The job that this one repeats, if its metadata names one: anybody may have written that."""
-    named = job.metadata.get(lifecycle.AGAIN_OF) if isinstance(job.metadata, dict) else None
+def _named(job: Job[Any], key: str) -> UUID | None:
+    """A job that its metadata names: anybody may have written that."""
+    named = job.metadata.get(key) if isinstance(job.metadata, dict) else None
     try:
         return UUID(str(named)) if named else None
     except ValueError:
@@ -95,13 +95,12 @@ def _enqueued(job: Job[Any], places: Places) -> Event:
         event.notes.append(_schedule(job, places))
     if isinstance(by := metadata.get("enqueued_by"), str) and by:
         event.notes.append(gettext("by %(name)s") % {"name": by})
-    if first := again_of(job):
-        event.notes.append(
-            format_html(
-                '{} <a href="{}" class="jobs-id">{}</a>',
-                _("once more:"), places.of("jobs_job_change", first), first,
+    for key, words in ((lifecycle.AGAIN_OF, _("once more:")), (lifecycle.FOLLOWS, _("after"))):
+        if other := _named(job, key):
+            url = places.of("jobs_job_change", other)
+            event.notes.append(
+                format_html('{} <a href="{}" class="jobs-id">{}</a>', words, url, other)
             )
-        )  # fmt: skip
     return event
 
 
@@ -200,7 +199,7 @@ def _present(job: Job[Any]) -> Iterator[Event]:
             yield Event(None, _("waits for other jobs, or for its turn"))
         case State.RUNNING if job.last_attempted_at is not None:
             ran = briefly(max(0.0, (now - job.last_attempted_at).total_seconds()))
-            yield Event(None, _("runs"), "running", [_for(ran)])
+            yield Event(None, _("is running"), "running", [_for(ran)])
 
 
 def _for(time: str) -> str:

@@ -139,7 +139,8 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         now = small.now
         lines = read_lines(cursor)
         held = _held(cursor)
-        rows = _statistics(cursor, now - max(span.length, timedelta(hours=1)))
+        since = now - max(span.length, timedelta(hours=1))
+        rows = _statistics(cursor, since, queue_name=queue_name, task=task)
     hour_ago = now.timestamp() - HOUR
     by_queue: defaultdict[str, Sums] = defaultdict(Sums)
     by_task: defaultdict[str, Sums] = defaultdict(Sums)
@@ -158,7 +159,7 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         for row in rows
         if (not queue_name or row.queue_name == queue_name)
         # Samples are of a queue, whatever its tasks.
-        and (not task or row.task in (task, ""))
+        and (not task or row.task == task or row.ready is not None)
     )
     counts = Counter(job.queue_name for job in held)
     paused = {queue.name: queue for queue in small.queues}
@@ -221,8 +222,9 @@ def _held(cursor: Any) -> list[Held]:
     return [Held(*row) for row in cursor.fetchall()]
 
 
-def _statistics(cursor: Any, since: datetime) -> list[Row]:
-    cursor.execute(_STATEMENTS["statistics"], {"since": since})
+def _statistics(cursor: Any, since: datetime, *, queue_name: str, task: str) -> list[Row]:
+    parameters = {"since": since, "queue_name": queue_name or None, "task": task or None}
+    cursor.execute(_STATEMENTS["statistics"], parameters)
     return [
         Row(starts_at, queue_name, task, ready, packed(counts, waits, runs))
         for starts_at, queue_name, task, ready, counts, waits, runs in cursor.fetchall()
