@@ -154,7 +154,7 @@ VERBS = {
             "prioritise",
             _("Change the priority of jobs"),
             _("will have that priority"),
-            _("Change"),
+            _("Set the priority"),
             ngettext_lazy(
                 "%(count)s job has the priority %(priority)s.",
                 "%(count)s jobs have the priority %(priority)s.",
