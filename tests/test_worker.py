@@ -951,7 +951,7 @@ def test_what_stands_behind_a_coroutine_that_does_not_give_way_can_be_taken_back
     assert len(taken) == 29
 
 
-@pytest.mark.parametrize("moment", ["-infinity", "1900-01-01", "2020-01-01"])
+@pytest.mark.parametrize("moment", ["1900-01-01", "2020-01-01"])
 def test_a_job_of_the_past_by_sql_runs_too(
     one_runner: Callable[..., OneRunner], moment: str
 ) -> None:
@@ -959,7 +959,7 @@ def test_a_job_of_the_past_by_sql_runs_too(
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO jobs_job (task, run_at) VALUES ('tests.tasks.noop', %s), "
-            "('tests.tasks.noop', 'infinity')",
+            "('tests.tasks.noop', '9000-01-01')",
             [moment],
         )
 
