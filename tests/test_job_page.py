@@ -126,6 +126,12 @@ def test_a_cancellation_tells_who_and_why(superuser: Client) -> None:
         job.cancel(by="ada", because="a typo")
 
     assert events(superuser, queued)[-1] == "cancelled by ada a typo"
+    stopped = make_job(state="cancelled", attempt=1, cancel_requested_at=Now())
+    stopped.refresh()
+    attempt(stopped, 1, "cancelled")
+    assert [words.partition(" ")[0] for words in events(superuser, stopped)] == [
+        "enqueued", "told", "attempt", "cancelled",
+    ]  # fmt: skip
     assert "told to stop by ada a typo" in events(superuser, running)
     assert events(superuser, running)[-1].startswith("is running for")
 

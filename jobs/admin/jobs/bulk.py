@@ -63,10 +63,8 @@ def _page(
     selected = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
     # As Django's own form reads it.
     is_all = request.POST.get("select_across", "") not in ("", "0", "false", "False")
-    is_confirmed = "confirmed" in request.POST
-    seen_at = _seen_at(request) if is_confirmed else None
-    is_confirmed = seen_at is not None
-    form = verb.form(request.POST if is_confirmed else None)
+    seen_at = _seen_at(request) if "confirmed" in request.POST else None
+    form = verb.form(None if seen_at is None else request.POST)
     back_url = _back_url(model_admin, request, selected)
     if seen_at is not None and form.is_valid():
         if is_all:
@@ -143,10 +141,10 @@ def _tasks(counts: Counts, verb: Verb) -> list[tuple[str, str]]:
         if state in verb.states:
             by_task[task] += count
     most = [(task, whole(count)) for task, count in by_task.most_common(_TASKS)]
-    if rest := len(by_task) - _TASKS:
+    rest = len(by_task) - _TASKS
+    if rest > 0:
         told = ngettext("%(count)d other task", "%(count)d other tasks", rest)
-        if rest > 0:
-            most.append((told % {"count": rest}, ""))
+        most.append((told % {"count": rest}, ""))
     return most
 
 
@@ -187,7 +185,7 @@ def _do_all(
     """To what was there when the page was shown; one entry of the log says all of it."""
     listed = _listed(model_admin, request)
     by, count, until = request.user.get_username(), 0, time.monotonic() + _LONGEST
-    is_over = True
+    is_over, is_refused = True, False
     try:
         for part in _parts(listed, verb, said, seen_at):
             if part is None:
@@ -200,6 +198,7 @@ def _do_all(
                 is_over = False
                 break
     except IntegrityError as error:
+        is_refused = True
         _tell_refusal(model_admin, request, error)
     chosen = ", ".join(f"{what}: {which}" for what, which in listed.chosen)
     LogEntry.objects.create(
@@ -209,7 +208,8 @@ def _do_all(
         action_flag=DELETION if verb.name == "remove" else CHANGE,
         change_message=f"{verb.name}: {count:,} jobs that matched. {_told_said(said)}".strip(),
     )
-    _tell(model_admin, request, verb, said, count, 0)
+    if count or not is_refused:
+        _tell(model_admin, request, verb, said, count, 0)
     if not is_over:
         told = _("There may be more that match: do it again for the others.")
         model_admin.message_user(request, told, messages.WARNING)

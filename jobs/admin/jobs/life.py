@@ -72,6 +72,8 @@ def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
         *_cancelling(job),
         *_present(job),
     ]
+    # It may have been told to stop before it ended.
+    rest.sort(key=lambda event: (event.at is None, event.at or job.enqueued_at))
     errors = [event.error for event in (*told, *rest) if event.error]
     last_error = errors[-1] if errors and job.state != State.SUCCEEDED else ""
     if early:
