@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models.functions import Now, TruncMinute
 
 from jobs import histogram, ids, lifecycle
+from jobs import task as as_task
 from jobs.models import Attempt, Claim, Job, Queue, Statistic, Worker
 from jobs.testing import make_job
 
@@ -69,7 +70,10 @@ def _minute(
 
 def _row(ago: int, queue_name: str, task: str, **columns: Any) -> Statistic:
     return Statistic(
-        starts_at=Now() - timedelta(minutes=ago), queue_name=queue_name, task=task, **columns
+        starts_at=TruncMinute(Now()) - timedelta(minutes=ago),
+        queue_name=queue_name,
+        task=task,
+        **columns,
     )
 
 
@@ -110,28 +114,50 @@ def a_shop() -> dict[str, Job[Any]]:
             last_attempted_at=Now() - took, finished_at=Now(), worker=f"web-{1 + i % 2}/1",
             error=PermissionError("402: card expired") if i % 5 == 0 else None,
         )  # fmt: skip
-    Worker.objects.update(running=3, pace=61.4, memory=230 * 2**20, ended=254_120)
+    for worker in Worker.objects.all():
+        running = Claim.objects.filter(worker_id=worker.pk).count()
+        Worker.objects.filter(pk=worker.pk).update(
+            running=running, pace=4.3, memory=230 * 2**20, ended=108_120
+        )
     failed = _of_many_attempts()
     running = make_job(
-        "tests.tasks.counts_on", [60], state="running", worker="web-1/2",
+        monthly_report, ["2026-10"], state="running", worker="web-1/2",
         progress_done=48, progress_total=80, progress_message="pages",
-        enqueued_at=Now() - timedelta(minutes=2),
+        enqueued_at=Now() - timedelta(minutes=2), run_at=Now() - timedelta(minutes=2),
         last_attempted_at=Now() - timedelta(seconds=40),
     )  # fmt: skip
     lifecycle.pause("search", by="ada", because="the index is rebuilt")
-    lifecycle.pause_task("shop.tasks.monthly_report", by="grace", because="wrong numbers")
+    lifecycle.pause_task("shop.tasks.update_stock", by="grace", because="stock is counted")
     return {"failed": failed, "running": running, "succeeded": job}
 
 
+_TRACEBACK = """\
+Traceback (most recent call last):
+  File "{here}/shop/tasks.py", line 31, in charge_card
+    answer = bank.charge(order_id, amount)
+             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  File "{here}/shop/bank.py", line 12, in charge
+    return response.json()
+           ^^^^^^^^^^^^^^^
+  File "/venv/lib/python3.13/site-packages/requests/models.py", line 980, in json
+    raise RequestsJSONDecodeError(e.msg, e.doc, e.pos)
+requests.exceptions.JSONDecodeError: Expecting value: line 1 column 1 (char 0)
+"""
+
+
+@as_task(name="shop.tasks.charge_card", queue_name="payments", max_attempts=4)
+def charge_card(order_id: int, *, amount: Decimal) -> None: ...
+
+
+@as_task(name="shop.tasks.monthly_report", queue_name="reports")
+def monthly_report(month: str) -> None: ...
+
+
 def _of_many_attempts() -> Job[Any]:
-    try:
-        json.loads("<html>502 Bad Gateway</html>")
-    except ValueError as error:
-        refused = error
     job = make_job(
-        "tests.tasks.add", [4711], {"b": 3}, state="failed", attempt=4, failures=4,
-        max_attempts=4, queue_name="payments", worker="web-2/1", error=refused,
-        enqueued_at=Now() - timedelta(minutes=22),
+        charge_card, [4711], {"amount": Decimal("19.90")}, state="failed", attempt=4, failures=4,
+        max_attempts=4, queue_name="payments", worker="web-2/1",
+        enqueued_at=Now() - timedelta(minutes=22), run_at=Now() - timedelta(seconds=3),
         last_attempted_at=Now() - timedelta(seconds=3),
     )  # fmt: skip
     for number in (1, 2, 3):
@@ -142,6 +168,12 @@ def _of_many_attempts() -> Job[Any]:
             exception_class_path="requests.exceptions.ConnectTimeout",
             message="bank.example: no answer within 2 s", traceback="Traceback …",
         )  # fmt: skip
+    Attempt.objects.filter(job=job, attempt=4).update(
+        worker="web-2/1", started_at=Now() - timedelta(seconds=3),
+        exception_class_path="requests.exceptions.JSONDecodeError",
+        message="Expecting value: line 1 column 1 (char 0)",
+        traceback=_TRACEBACK.format(here=Path.cwd()),
+    )  # fmt: skip
     return job
 
 

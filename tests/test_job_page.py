@@ -324,7 +324,10 @@ def test_what_a_task_says_of_its_progress_is_payload(db: None) -> None:
 
 
 def test_of_many_attempts_the_last_are_shown_and_the_cause_on_top(superuser: Client) -> None:
-    job = make_job(state="failed", attempt=7, failures=7, max_attempts=7, error=OSError("last"))
+    job = make_job(
+        state="failed", attempt=7, failures=7, max_attempts=7, error=OSError("last"),
+        enqueued_at=Now() - timedelta(hours=1),
+    )  # fmt: skip
     for number in range(1, 7):
         attempt(job, number, "retried", exception_class_path="a.B", message=f"no {number}")
 

@@ -176,7 +176,7 @@ def _tasks(
             "failed": whole(sums.counts["failed"]),
             "retried": whole(sums.counts["retried"]),
             "lost": whole(sums.counts["lost"]),
-            "share": _share(sums.bad, sums.attempts),
+            "share": _share(sums.counts["failed"], sums.ended),
             "is_chosen": name == chosen,
             "waits": _quantiles(sums, "wait"),
             "runs": _quantiles(sums, "run"),

@@ -19,9 +19,12 @@
       if (told) told.hidden = !isShown;
     }
 
+    // As the page writes its own.
+    const clock = () => heard.toTimeString().slice(0, 8);
+
     function tellTime() {
       box.querySelectorAll(".jobs-as-of time").forEach((one) => {
-        one.textContent = heard.toLocaleTimeString();
+        one.textContent = clock();
       });
       tell(".jobs-as-of", true);
     }
@@ -82,7 +85,7 @@
         goesOn = await read();
       } catch {
         const told = box.querySelector(".jobs-lost span");
-        if (told) told.textContent = heard.toLocaleTimeString();
+        if (told) told.textContent = clock();
         tell(".jobs-lost", true);
       }
       isAsking = false;
