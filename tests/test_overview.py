@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib import admin
 from django.contrib.admin import AdminSite
@@ -18,6 +20,7 @@ from django.urls import path, reverse
 
 from jobs import histogram, ids, lifecycle
 from jobs.admin import JobAdmin
+from jobs.admin.overview import health
 from jobs.admin.overview.charts import shortly
 from jobs.admin.words import briefly
 from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
@@ -252,6 +255,59 @@ def test_each_site_of_the_admin_leads_to_its_own_pages(superuser: Client) -> Non
         # A page that this site has not is no link.
         assert "<li>The worker w has not been heard of" in shown
     assert 'data-url="/ops/jobs/job/overview/?span=hour"' in text
+
+
+def test_what_keeps_dead_rows_is_told_with_how_to_end_it(
+    superuser: Client,
+    connect: Callable[[], psycopg.Connection[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health, "OPEN_FOR", -1.0)
+    holder = connect()
+    with holder.transaction():
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT 1 FROM jobs_job")
+        text = page(superuser, FRONT)
+        pid = holder.info.backend_pid
+        assert "(jobs test, idle in transaction), and keeps dead rows" in text
+        assert f"To end it: SELECT pg_terminate_backend({pid})" in text
+    assert "keeps dead rows" not in page(superuser, FRONT)
+    monkeypatch.setattr(health, "TAKEN", 0.0)
+    monkeypatch.setattr(health, "DEAD", -1)
+    text = page(superuser, FRONT)
+    assert "connections to PostgreSQL are taken" in text
+    assert "dead rows, which autovacuum has not removed" in text
+
+
+def test_servers_troubles_are_told_in_words() -> None:
+    told = list(
+        health.words(
+            {
+                "transactions": [
+                    {"pid": 7, "application_name": "psql", "state": "active", "age": 7200.0},
+                    # Of another role, which may not be seen.
+                    {"pid": 8, "application_name": None, "state": None, "age": None},
+                ],
+                "prepared": [{"gid": "it", "age": 900.0}],
+                "slots": [{"slot_name": "old", "behind": 5_000_000}],
+                "connections": 96, "most_connections": 97, "dead": 3_000_000,
+            }
+        )
+    )  # fmt: skip
+
+    assert [words.partition(":")[0] for words in told] == [
+        (
+            "A transaction has been open for 2 h 00 min (psql, active), and keeps dead rows from"
+            " being removed. To end it"
+        ),
+        "A transaction was prepared 15 min 00 s ago and never ended",
+        (
+            "Nobody reads from the replication slot old, which keeps dead rows from being removed."
+            " To drop it"
+        ),
+        "96 of 97 connections to PostgreSQL are taken",
+        "The table of jobs has 3,000,000 dead rows, which autovacuum has not removed",
+    ]
 
 
 def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) -> None:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ _PACE, _BACKLOG = 90, 1500
 _PAUSE, _RESTART = (0.5, 2.5), (25.0, 60.0)
 # A freeze that nobody may be rescued for, and one that somebody has to be, in seconds.
 _NAP, _COMA = (0.1, 2.0), (7.0, 9.0)
+# Kinds of jobs that are paused now and then, and for how long, in seconds; and how long it takes
+# until a worker has heard that it is over.
+_PAUSED, _PAUSED_FOR, _HEARD = ("asynchronous", "flaky"), (0.5, 6.0), 3.0
 # How long everything has to come to its end, and each worker, in seconds.
 _SETTLE, _STOP = 120.0, 20.0
 # Kinds of jobs, and how many of a hundred.
@@ -51,7 +55,8 @@ _KINDS = {
 }  # fmt: skip
 # What is done, and how often of a hundred times.
 _EVENTS = {
-    "kill_runner": 40, "kill_worker": 6, "stop_worker": 6, "nap": 22, "coma": 2, "cut": 24,
+    "kill_runner": 38, "kill_worker": 6, "stop_worker": 6, "nap": 20, "coma": 2, "cut": 22,
+    "pause": 6,
 }  # fmt: skip
 
 
@@ -293,6 +298,37 @@ class Chaos:
         except Error:
             connection.close()
 
+    def _pause(self, where: int, which: float, how_long: float) -> None:
+        """A task; by itself it ends, or by somebody's hand."""
+        from django.db import Error, connection
+
+        from jobs import lifecycle
+
+        kind = _PAUSED[int(which * len(_PAUSED))]
+        seconds = _PAUSED_FOR[0] + how_long * (_PAUSED_FOR[1] - _PAUSED_FOR[0])
+        until = datetime.now(UTC) + timedelta(seconds=seconds) if where == 0 else None
+        began = time.monotonic_ns()
+        try:
+            lifecycle.pause_task(f"tests.chaos.tasks.{kind}", by="chaos", until=until)
+        except Error:
+            connection.close()
+            return
+        self._done.counts["tasks paused"] += 1
+        self._done.pauses.append((kind, began, began + int((seconds + _HEARD) * 1e9)))
+
+        def resume() -> None:
+            try:
+                lifecycle.resume_task(f"tests.chaos.tasks.{kind}")
+            except Error:
+                connection.close()
+                self._at(time.monotonic() + 1.0, resume)
+                return
+            heard = time.monotonic_ns() + int(_HEARD * 1e9)
+            self._done.pauses.append((kind, began, heard))
+
+        if until is None:
+            self._at(time.monotonic() + seconds, resume)
+
     def _restart(self) -> None:
         from django.db import connection
 
@@ -332,7 +368,7 @@ class Chaos:
 
         deadline = time.monotonic() + _SETTLE
         # No more events: only what undoes one, and cancellations.
-        keep = ("cancel", "<lambda>", "reap")
+        keep = ("cancel", "<lambda>", "reap", "resume")
         self._later = [one for one in self._later if one[2].__name__ in keep]
         heapq.heapify(self._later)
         while time.monotonic() < deadline:

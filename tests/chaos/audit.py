@@ -43,6 +43,8 @@ class Done:
     outages: list[tuple[int, int]] = field(default_factory=list)
     # When a supervisor could see nothing, being frozen or dead: its process, from, to.
     blind: list[tuple[int, int, int]] = field(default_factory=list)
+    # When a kind of jobs was paused: which, from, to.
+    pauses: list[tuple[str, int, int]] = field(default_factory=list)
     # When PostgreSQL was back.
     returns: list[int] = field(default_factory=list)
     # Processes that were frozen for longer than their heartbeat's timeout.
@@ -85,7 +87,7 @@ def audit(folder: Path, numbers: set[int], done: Done) -> Report:
     told = (folder / "worker.log").read_text(errors="replace")
     if unexpected := told.count("Traceback (most recent call last)"):
         wrong.append(f"worker.log has {unexpected} tracebacks")
-    figures = {"jobs": len(jobs), **_restarts(lines, done), **_returns(lines, done)}
+    figures = {"jobs": len(jobs), **_restarts(lines, jobs, done), **_returns(lines, done)}
     return Report(wrong, {**figures, "states": dict(states)})
 
 
@@ -125,9 +127,10 @@ def _attempts(lines: list[list[str]], jobs: dict[int, Job[Any]], done: Done) -> 
     return wrong
 
 
-def _restarts(lines: list[list[str]], done: Done) -> dict[str, Any]:
+def _restarts(lines: list[list[str]], jobs: dict[int, Job[Any]], done: Done) -> dict[str, Any]:
     """From a runner's kill to the next start of the jobs that it ran, in milliseconds; not while
-    PostgreSQL was away or the supervisor frozen or dead, and not for jobs that this kill ended."""
+    PostgreSQL was away, the supervisor frozen or dead, or the task paused, and not for jobs that
+    this kill ended."""
     starts: dict[int, list[int]] = defaultdict(list)
     open_in: dict[int, dict[int, int]] = defaultdict(dict)
     kills = sorted(done.kills, key=lambda kill: kill.at)
@@ -152,7 +155,14 @@ def _restarts(lines: list[list[str]], done: Done) -> dict[str, Any]:
             supervisor == one.supervisor and began - 1e9 <= one.at <= ended
             for supervisor, began, ended in done.blind
         )
-        if following and not away and not blind:
+        kind = jobs[number].task.rpartition(".")[2]
+        # It may have been put off until its task was resumed.
+        paused = any(
+            one.at <= ended and following[0] >= began
+            for paused_kind, began, ended in done.pauses
+            if following and paused_kind == kind
+        )
+        if following and not away and not blind and not paused:
             taken.append((following[0] - one.at) / 1e6)
     if not taken:
         return {"restarts": 0}

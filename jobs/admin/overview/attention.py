@@ -13,6 +13,7 @@ from jobs.models import PausedTask, Queue
 from .. import pausing
 from ..places import Places
 from ..words import briefly, capped, whole
+from . import health
 from .figures import Overview
 
 # A first job that has waited for longer is told, in seconds; and a task that fails more often.
@@ -32,6 +33,7 @@ def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list
         *(_unserved(found, places) if may("view_queue") else ()),
         *(_silent(found, places) if may("view_worker") else ()),
         *(_late(found, places) if may("view_schedule") else ()),
+        *(_unwell(found) if may("view_worker") else ()),
         *_lost(found, places),
         *_failing(found, places),
         *(_slow(found, places) if may("view_queue") else ()),
@@ -67,6 +69,11 @@ def _late(found: Overview, places: Places) -> Iterator[Remark]:
             told = gettext("No beat has served the schedule %(schedule)s for %(time)s.")
             words = told % {"schedule": schedule.name, "time": briefly(late.total_seconds())}
             yield Remark(words, places.of("jobs_schedule_changelist"))
+
+
+def _unwell(found: Overview) -> Iterator[Remark]:
+    for words in health.words(found.health):
+        yield Remark(words, "")
 
 
 def _lost(found: Overview, places: Places) -> Iterator[Remark]:

@@ -119,6 +119,8 @@ class Overview:
     columns: list[Sums]
     late: list[Schedule]
     paused_tasks: list[PausedTask]
+    # See health.py.
+    health: dict[str, Any]
 
 
 class Small(NamedTuple):
@@ -129,6 +131,7 @@ class Small(NamedTuple):
     queues: list[Queue]
     tasks: list[PausedTask]
     late: list[Schedule]
+    health: dict[str, Any]
 
 
 def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
@@ -181,18 +184,20 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         columns=_columns(shown, span, now),
         late=small.late,
         paused_tasks=small.tasks,
+        health=small.health,
     )
 
 
 def _small(cursor: Any) -> Small:
     cursor.execute(_STATEMENTS["now"])
-    now, workers, queues, tasks, late = cursor.fetchone()
+    now, workers, queues, tasks, late, health = cursor.fetchone()
     return Small(
         now,
         _instances(Worker, workers),
         _instances(Queue, queues),
         _instances(PausedTask, tasks),
         _instances(Schedule, late),
+        json.loads(health),
     )
 
 

@@ -1,5 +1,6 @@
 -- The small tables, whole, and what time it is: workers; queues that are paused; paused tasks; the
--- first schedules that no beat serves, or has planned.
+-- first schedules that no beat serves, or has planned. And of the server what makes jobs slow, as
+-- far as the site's role may see it (what it may not is NULL).
 SELECT
     statement_timestamp(),
     (
@@ -31,4 +32,50 @@ SELECT
             ORDER BY next_run_at, name
             LIMIT 5
         ) AS late
+    ),
+    jsonb_build_object(
+        -- Who keeps dead rows from being removed, the oldest first.
+        'transactions', (
+            SELECT coalesce(jsonb_agg(to_jsonb(one)), '[]')
+            FROM (
+                SELECT
+                    pid, application_name, state,
+                    extract(epoch FROM statement_timestamp() - xact_start)::float8 AS age
+                FROM pg_stat_activity
+                WHERE backend_type = 'client backend'
+                  AND backend_xmin IS NOT NULL
+                  AND pid <> pg_backend_pid()
+                  AND datname = current_database()
+                ORDER BY xact_start
+                LIMIT 3
+            ) AS one
+        ),
+        'prepared', (
+            SELECT coalesce(jsonb_agg(to_jsonb(one)), '[]')
+            FROM (
+                SELECT gid, extract(epoch FROM statement_timestamp() - prepared)::float8 AS age
+                FROM pg_prepared_xacts
+                WHERE database = current_database()
+                ORDER BY prepared
+                LIMIT 3
+            ) AS one
+        ),
+        'slots', (
+            SELECT coalesce(jsonb_agg(to_jsonb(one)), '[]')
+            FROM (
+                SELECT slot_name, age(xmin) AS behind
+                FROM pg_replication_slots
+                WHERE xmin IS NOT NULL AND NOT active
+                ORDER BY age(xmin) DESC
+                LIMIT 3
+            ) AS one
+        ),
+        'connections', (
+            SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'
+        ),
+        'most_connections', (
+            current_setting('max_connections')::integer
+            - current_setting('superuser_reserved_connections')::integer
+        ),
+        'dead', (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'jobs_job'::regclass)
     )

@@ -1,0 +1,59 @@
+"""What of the server makes jobs slow, in words, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.utils.translation import gettext
+
+from ..words import briefly, whole
+
+# From here on it is told: of what is open, in seconds; of a slot, in transactions; of connections,
+# as a share of those that there may be; of dead rows, in rows: autovacuum comes at 20,000.
+OPEN_FOR, BEHIND, TAKEN, DEAD = 600.0, 100_000, 0.9, 2_000_000
+
+
+def words(health: Mapping[str, Any]) -> Iterator[str]:
+    """One sentence or two for each."""
+    yield from _held_back(health)
+    used, most = health["connections"], health["most_connections"]
+    if used >= TAKEN * most:
+        told = gettext(
+            "%(used)d of %(most)d connections to PostgreSQL are taken: raise max_connections, or "
+            "put a pooler before it."
+        )
+        yield told % {"used": used, "most": most}
+    if (dead := health["dead"] or 0) > DEAD:
+        told = gettext(
+            "The table of jobs has %(count)s dead rows, which autovacuum has not removed: it may "
+            "be held back, switched off or too slow."
+        )
+        yield told % {"count": whole(dead)}
+
+
+def _held_back(health: Mapping[str, Any]) -> Iterator[str]:
+    """Dead rows that somebody might still see are kept, and claims walk over them."""
+    for one in health["transactions"]:
+        if (one["age"] or 0.0) > OPEN_FOR:
+            told = gettext(
+                "A transaction has been open for %(time)s (%(name)s, %(state)s), and keeps dead "
+                "rows from being removed. To end it: SELECT pg_terminate_backend(%(pid)d)"
+            )
+            name = one["application_name"] or "–"
+            said = {"time": briefly(one["age"]), "name": name, "pid": one["pid"]}
+            yield told % (said | {"state": one["state"] or "–"})
+    for one in health["prepared"]:
+        if one["age"] > OPEN_FOR:
+            told = gettext(
+                "A transaction was prepared %(time)s ago and never ended: it keeps dead rows from "
+                "being removed. To end it: ROLLBACK PREPARED '%(gid)s'"
+            )
+            yield told % {"time": briefly(one["age"]), "gid": one["gid"]}
+    for one in health["slots"]:
+        if one["behind"] > BEHIND:
+            told = gettext(
+                "Nobody reads from the replication slot %(name)s, which keeps dead rows from being "
+                "removed. To drop it: SELECT pg_drop_replication_slot('%(name)s')"
+            )
+            yield told % {"name": one["slot_name"]}
