@@ -57,10 +57,11 @@ CROSS JOIN LATERAL (
 """
 _ATTEMPTS = """
 INSERT INTO jobs_attempt (
-    job_id, attempt, outcome, finished_at, exception_class_path, message, traceback
+    job_id, attempt, outcome, finished_at, exception_class_path, fingerprint, message, traceback
 )
 SELECT
     id, 1, 'failed', finished_at, 'shop.errors.Error' || abs(hashtext(id::text)) %% 20,
+    lpad((abs(hashtext(id::text)) %% 20)::text, 16, '0'),
     'order ' || abs(hashtext(id::text)) || ' was refused', repeat('a line of a traceback\n', 40)
 FROM jobs_job
 WHERE failed_at IS NOT NULL
@@ -191,6 +192,8 @@ def pages() -> dict[str, str]:
         "list: of the last day": f"{jobs}?within=day",
         "list: of an error": f"{jobs}?error=shop.errors.Error7",
         "list: of an error, in a queue": f"{jobs}?error=shop.errors.Error7&queue=queue_25",
+        "failures by kind": f"{jobs}kinds/",
+        "failures by kind, of a task": f"{jobs}kinds/?task=shop.tasks.task_50",
         "search: an id": f"{jobs}?q={failed.pk}",
         "search: words of an error": f"{jobs}?q=error:refused",
         "search: words that no error has": f"{jobs}?q=error:nowhere",

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db.models.functions import Now, TruncMinute
 
-from jobs import histogram, ids, lifecycle
+from jobs import frames, histogram, ids, lifecycle
 from jobs import task as as_task
 from jobs.models import Attempt, Claim, Job, Queue, Statistic, Worker
 from jobs.testing import make_job
@@ -114,6 +114,9 @@ def a_shop() -> dict[str, Job[Any]]:
             last_attempted_at=Now() - took, finished_at=Now(), worker=f"web-{1 + i % 2}/1",
             error=PermissionError("402: card expired") if i % 5 == 0 else None,
         )  # fmt: skip
+    for i, attempt in enumerate(Attempt.objects.order_by("id")):
+        ago = timedelta(hours=(i * 7) % 20, minutes=3)
+        Attempt.objects.filter(pk=attempt.pk).update(finished_at=Now() - ago)
     for worker in Worker.objects.all():
         running = Claim.objects.filter(worker_id=worker.pk).count()
         Worker.objects.filter(pk=worker.pk).update(
@@ -168,11 +171,11 @@ def _of_many_attempts() -> Job[Any]:
             exception_class_path="requests.exceptions.ConnectTimeout",
             message="bank.example: no answer within 2 s", traceback="Traceback …",
         )  # fmt: skip
+    path, told = "requests.exceptions.JSONDecodeError", _TRACEBACK.format(here=Path.cwd())
     Attempt.objects.filter(job=job, attempt=4).update(
-        worker="web-2/1", started_at=Now() - timedelta(seconds=3),
-        exception_class_path="requests.exceptions.JSONDecodeError",
-        message="Expecting value: line 1 column 1 (char 0)",
-        traceback=_TRACEBACK.format(here=Path.cwd()),
+        worker="web-2/1", started_at=Now() - timedelta(seconds=3), exception_class_path=path,
+        message="Expecting value: line 1 column 1 (char 0)", traceback=told,
+        fingerprint=frames.fingerprint(path, told),
     )  # fmt: skip
     return job
 
@@ -183,6 +186,7 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "overview": "",
         "jobs": "job/",
         "failed": "job/?state=failed",
+        "kinds": "job/kinds/",
         "job": f"job/{jobs['failed'].pk}/change/",
         "running": f"job/{jobs['running'].pk}/change/",
         "again": f"job/{jobs['succeeded'].pk}/again/",

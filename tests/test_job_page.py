@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from jobs import Job, codec, enqueue, lifecycle
+from jobs import Job, codec, enqueue, frames, lifecycle
 from jobs.admin.jobs import tracebacks
 from jobs.admin.jobs.python import as_python
 from jobs.admin.payload import HIDDEN
@@ -158,9 +158,20 @@ def test_own_frames_are_set_off_and_paths_are_short() -> None:
     assert '<span class="jobs-own">  File &quot;…/elsewhere/shop/models.py&quot;' in shown
     assert '<span class="jobs-said">bank.Refused: &lt;no money&gt;' in shown
     assert str(here) not in shown
-    assert tracebacks.own_frames(text) == [
-        "shop/tasks.py, line 7, in charge", "…/elsewhere/shop/models.py, line 1, in save",
+    assert [str(frame) for frame in frames.own(text)] == [
+        "shop/tasks.py:7, charge", "…/elsewhere/shop/models.py:1, save",
     ]  # fmt: skip
+    # The same wherever it stands, and whatever it says.
+    moved = text.replace("line 7", "line 70").replace("no money", "no card")
+    assert frames.fingerprint("bank.Refused", moved) == frames.fingerprint("bank.Refused", text)
+    others = {
+        frames.fingerprint("bank.Refused", text),
+        frames.fingerprint("bank.Gone", text),
+        frames.fingerprint("bank.Refused", text.replace("line 7, in charge", "line 7, in pay")),
+        frames.fingerprint("bank.Refused", ""),
+    }
+    assert {len(one) for one in others} == {16}
+    assert len(others) == 4
 
 
 @pytest.mark.parametrize(
@@ -252,7 +263,7 @@ def test_it_is_downloaded_whole_but_for_what_one_may_not_see(db: None) -> None:
     told = json.loads(few.get(url_of(job, "download")).content)
     assert "arguments" not in told
     assert set(told["attempts"][0]) == {
-        "attempt", "outcome", "reason", "worker", "started_at", "finished_at",
+        "attempt", "outcome", "reason", "worker", "started_at", "finished_at", "fingerprint",
     }  # fmt: skip
 
 

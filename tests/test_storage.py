@@ -109,7 +109,7 @@ def parameters(limit: int) -> dict[str, dict[str, Any]]:
             "claims": many,
             **{name: ["queued"] * limit for name in ("states", "reasons", "outcomes")},
             **{name: [0.0] * limit for name in ("delays", "started", "finished")},
-            **{name: [""] * limit for name in ("exceptions", "messages", "tracebacks")},
+            **{name: [""] * limit for name in ("exceptions", "messages", "tracebacks", "kinds")},
             "failed": [0] * limit,
             "results": [None] * limit,
             "followers": "[]",
@@ -130,6 +130,8 @@ def parameters(limit: int) -> dict[str, dict[str, Any]]:
             "charged": True,
             "started": many,
             "keep_started": False,
+            "exception": "",
+            "kind": "",
             "notify": True,
         },
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, assert_never
 
 import psycopg
 
-from jobs import conf
+from jobs import conf, frames
 from jobs.outcomes import (
     Cancelled,
     Committed,
@@ -178,7 +178,7 @@ def _settle(
 ) -> psycopg.Cursor[Any]:
     columns = list(zip(*(row for _, row in batch), strict=True))
     names = ("states", "reasons", "outcomes", "delays", "failed")
-    texts = ("exceptions", "messages", "tracebacks", "results")
+    texts = ("exceptions", "messages", "tracebacks", "kinds", "results")
     parameters: dict[str, Any] = {
         name: list(column) for name, column in zip(names + texts, columns, strict=True)
     }
@@ -199,25 +199,30 @@ def _settle(
 
 
 def _row(outcome: Outcome) -> tuple[Any, ...]:
-    """(state, reason, attempt's outcome, delay, failed, exception, message, traceback, result)"""
+    """(state, reason, attempt's outcome, delay, failed, exception, message, traceback, kind,
+    result)"""
     match outcome:
         case Succeeded(result):
-            return ("succeeded", "", "", 0.0, 0, "", "", "", result)
+            return ("succeeded", "", "", 0.0, 0, *_NO_TEXTS, result)
         case Failed(problem, reason):
             return ("failed", reason, "failed", 0.0, 1, *_texts(problem), None)
         case Retried(problem, delay, reason):
             return ("queued", reason, "retried", delay.total_seconds(), 1, *_texts(problem), None)
         case Snoozed(delay):
-            return ("queued", "", "snoozed", delay.total_seconds(), 0, "", "", "", None)
+            return ("queued", "", "snoozed", delay.total_seconds(), 0, *_NO_TEXTS, None)
         case Cancelled(problem, reason):
             return ("cancelled", reason, "cancelled", 0.0, 0, *_texts(problem), None)
         case Released(delay):
-            return ("queued", "", "", delay.total_seconds(), 0, "", "", "", None)
+            return ("queued", "", "", delay.total_seconds(), 0, *_NO_TEXTS, None)
         case Committed() | TakenOver():
             raise ValueError(f"{outcome} is not settled")
         case _:
             assert_never(outcome)
 
 
-def _texts(problem: Problem) -> tuple[str, str, str]:
-    return problem.exception_class, problem.message, problem.traceback
+_NO_TEXTS = ("", "", "", "")
+
+
+def _texts(problem: Problem) -> tuple[str, str, str, str]:
+    kind = frames.fingerprint(problem.exception_class, problem.traceback)
+    return problem.exception_class, problem.message, problem.traceback, kind

@@ -8,13 +8,16 @@ from uuid import UUID
 
 import psycopg
 
-from jobs import conf
+from jobs import conf, frames
 from jobs.outcomes import Outcome
 
 from .claim import Claimed
 from .follow import Ending, follow
 from .record import Ended, record
 from .statements import statement
+
+# As it is kept.
+_LOST = "jobs.errors.JobLost"
 
 
 class Orphan(NamedTuple):
@@ -85,6 +88,8 @@ def give_back(
                 "charged": charged,
                 "started": None if started is None else list(started),
                 "keep_started": keep_started,
+                "exception": _LOST,
+                "kind": frames.fingerprint(_LOST, ""),
                 "notify": conf.settings().listen,
             },
         ).fetchall()

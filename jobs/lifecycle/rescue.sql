@@ -69,11 +69,11 @@ WITH held AS MATERIALIZED (
 ), kept AS (
     INSERT INTO jobs_attempt (
         job_id, attempt, outcome, reason, worker, started_at, finished_at,
-        exception_class_path, message, traceback
+        exception_class_path, message, traceback, fingerprint
     )
     SELECT
         held.id, held.attempt, 'lost', 'lost', held.worker, held.last_attempted_at,
-        statement_timestamp(), 'jobs.errors.JobLost', %(note)s, ''
+        statement_timestamp(), %(exception)s, %(note)s, '', %(kind)s
     FROM held
     -- Of what was written only: a row that somebody changed since this statement's snapshot
     -- was locked, and its new place is not found; it is for the next time.

@@ -29,6 +29,7 @@ WITH mine AS MATERIALIZED (
         ended.exception_class_path,
         ended.message,
         ended.traceback,
+        ended.kind,
         ended.result
     FROM (
         SELECT *
@@ -36,10 +37,10 @@ WITH mine AS MATERIALIZED (
             %(ids)s::uuid[], %(claims)s::uuid[], %(states)s::text[], %(reasons)s::text[],
             %(outcomes)s::text[], %(delays)s::float8[], %(failed)s::int[], %(started)s::float8[],
             %(finished)s::float8[], %(exceptions)s::text[], %(messages)s::text[],
-            %(tracebacks)s::text[], %(results)s::jsonb[]
+            %(tracebacks)s::text[], %(kinds)s::text[], %(results)s::jsonb[]
         ) AS given (
             id, claim, state, reason, outcome, delay, failed, started_at, finished_at,
-            exception_class_path, message, traceback, result
+            exception_class_path, message, traceback, kind, result
         )
         ORDER BY id
     ) AS ended
@@ -116,12 +117,12 @@ WITH mine AS MATERIALIZED (
 ), kept AS (
     INSERT INTO jobs_attempt (
         job_id, attempt, outcome, reason, worker, started_at, finished_at,
-        exception_class_path, message, traceback
+        exception_class_path, message, traceback, fingerprint
     )
     SELECT
         mine.id, mine.attempt, mine.outcome, mine.attempt_reason, mine.worker,
         to_timestamp(mine.started_at), mine.finished_at, mine.exception_class_path,
-        mine.message, mine.traceback
+        mine.message, mine.traceback, mine.kind
     FROM mine
     -- As in rescue.sql: of what was written only.
     JOIN settled ON settled.id = mine.id

@@ -35,6 +35,8 @@ class Attempt(models.Model):
     exception_class_path = models.TextField(_("exception"), db_default="")
     message = models.TextField(_("message"), db_default="")
     traceback = models.TextField(_("traceback"), db_default="")
+    # What failures of one kind have in common (see jobs.frames); empty where nothing went wrong.
+    fingerprint = models.CharField(_("kind"), max_length=16, db_default="")
 
     class Meta:
         db_table = "jobs_attempt"
@@ -43,6 +45,12 @@ class Attempt(models.Model):
         default_permissions = ()
         ordering = ("job_id", "attempt")
         indexes = [
+            models.Index(
+                "fingerprint",
+                "id",
+                name="jobs_attempt_kind",
+                condition=Q(outcome__in=FAILURES),
+            ),
             models.Index(
                 "exception_class_path",
                 "id",

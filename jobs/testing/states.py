@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from jobs import codec, conf, ids
+from jobs import codec, conf, frames, ids
 from jobs.models import Attempt, Claim, Job, State
 from jobs.outcomes import CANCELLED
 from jobs.tasks import as_task
@@ -80,6 +80,8 @@ def _ended(state: State) -> dict[str, Any]:
 
 def _attempt(job: Job[Any], error: BaseException) -> dict[str, Any]:
     kind = type(error)
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    told = "".join(traceback.format_exception(error))
     return {
         "job_id": job.pk,
         "attempt": job.attempt or 1,
@@ -87,7 +89,8 @@ def _attempt(job: Job[Any], error: BaseException) -> dict[str, Any]:
         "worker": _WORKER,
         "started_at": Now(),
         "finished_at": Now(),
-        "exception_class_path": f"{kind.__module__}.{kind.__qualname__}",
+        "exception_class_path": path,
         "message": str(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": told,
+        "fingerprint": frames.fingerprint(path, told),
     }

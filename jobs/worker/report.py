@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 
+from jobs import frames
 from jobs.lifecycle import Claimed, Rescued
 from jobs.models import State
 from jobs.outcomes import LOST, Cancelled, Failed, Outcome, Problem, Retried, TakenOver
@@ -66,5 +67,11 @@ def _tell(level: int, job: Claimed, what: str, problem: Problem, reason: str) ->
         _where(problem),
         job.id,
         job.attempt,
-        extra={"job_id": job.id, "task": job.task, "attempt": job.attempt, "reason": reason},
+        extra={
+            "job_id": job.id,
+            "task": job.task,
+            "attempt": job.attempt,
+            "reason": reason,
+            "kind": frames.fingerprint(problem.exception_class, problem.traceback),
+        },
     )

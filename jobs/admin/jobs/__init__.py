@@ -24,7 +24,7 @@ from jobs.models import Job
 
 from .. import overview
 from ..base import ShowingAdmin
-from . import page
+from . import kinds, page
 from .bulk import action, is_id
 from .columns import COLUMNS, JobColumns
 from .filters import FILTERS
@@ -103,6 +103,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
 
         return [
             at("overview/", self._overview, "overview"),
+            at("kinds/", self._kinds, "kinds"),
             at("<uuid:pk>/life/", self._life, "life"),
             at("<uuid:pk>/download/", self._download, "download"),
             at("<uuid:pk>/retry/", require_POST(self._retry), "retry"),
@@ -158,6 +159,13 @@ class JobAdmin(JobColumns, ShowingAdmin):
 
     def _download(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return page.download(request, self._found(request, pk))
+
+    def _kinds(self, request: HttpRequest) -> HttpResponse:
+        """Failures by their kind."""
+        request.current_app = self.admin_site.name
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return render(request, "admin/jobs/job/kinds.html", kinds.context(self, request))
 
     def _overview(self, request: HttpRequest) -> HttpResponse:
         """What the front page shows, for its script."""

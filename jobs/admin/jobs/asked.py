@@ -52,6 +52,8 @@ class Asked:
     tasks: tuple[str, ...] = ()
     worker: str = ""
     error: str = ""
+    # Failures of one kind: their fingerprint.
+    kind: str = ""
     # In an error's class or message.
     words: str = ""
     schedule: int | None = None
@@ -75,6 +77,7 @@ class Asked:
                 tasks=(said["task"],) if said.get("task") else (),
                 worker=said.get("worker", ""),
                 error=said.get("error", "") if may_see_errors else "",
+                kind=said.get("kind", ""),
                 schedule=_key(said["schedule"]) if said.get("schedule") else None,
                 workflow=UUID(said["workflow"]) if said.get("workflow") else None,
                 since=_moment(said.get("since")),
@@ -111,8 +114,8 @@ class Asked:
     def names(cls) -> tuple[str, ...]:
         """Those of the parameters in an address."""
         return (
-            "state", "queue", "task", "worker", "error", "schedule", "workflow", "since", "within",
-            "until",
+            "state", "queue", "task", "worker", "error", "kind", "schedule", "workflow", "since",
+            "within", "until",
         )  # fmt: skip
 
     @property
@@ -124,7 +127,7 @@ class Asked:
         jobs = jobs.defer(*HEAVY)
         if self.id is not None:
             return Source(jobs.filter(pk=self.id), ("-id",), "", self._without("id"))
-        if self.error or self.words:
+        if self.error or self.kind or self.words:
             return self._by_errors(jobs)
         if self.schedule is not None:
             return self._by_key(jobs.filter(schedule_id=self.schedule), "schedule")
@@ -152,12 +155,14 @@ class Asked:
             .select_related("job")
             .defer("traceback", *(f"job__{name}" for name in HEAVY))
         )
+        if self.kind:
+            attempts = attempts.filter(fingerprint=self.kind)
         if self.error:
             attempts = attempts.filter(exception_class_path=self.error)
         if jobs.query.where:
             # What a site's own admin leaves of them.
             attempts = attempts.filter(job__in=jobs.order_by())
-        rest = replace(self, error="")._seen_from("job__")
+        rest = replace(self, error="", kind="")._seen_from("job__")
         return Source(attempts, ("-id",), "job__", _is_last() & rest)
 
     def _by_key(self, jobs: QuerySet[Any], *found: str) -> Source:
@@ -207,7 +212,7 @@ class Asked:
             )
         if self.words and prefix:
             found &= _says(self.words)
-        elif self.error or self.words:
+        elif self.error or self.kind or self.words:
             found &= Q(pk__in=self._failures())
         return found
 
@@ -215,6 +220,8 @@ class Asked:
         attempts = Attempt.objects.using(conf.settings().database).filter(
             _is_last(), outcome__in=FAILURES
         )
+        if self.kind:
+            attempts = attempts.filter(fingerprint=self.kind)
         if self.error:
             attempts = attempts.filter(exception_class_path=self.error)
         if self.words:

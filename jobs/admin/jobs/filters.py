@@ -112,6 +112,11 @@ class ErrorFilter(Offered):
             return [(path, path.removeprefix("builtins.")) for (path,) in cursor.fetchall()]
 
 
+class KindFilter(Offered):
+    title = _("failures of one kind")
+    parameter_name = "kind"
+
+
 class ScheduleFilter(Offered):
     title = _("schedule")
     parameter_name = "schedule"
@@ -125,6 +130,7 @@ class WorkflowFilter(Offered):
 FILTERS = (
     StateFilter,
     ErrorFilter,
+    KindFilter,
     WithinFilter,
     SinceFilter,
     UntilFilter,

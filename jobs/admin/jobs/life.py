@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jobs import conf, lifecycle
 from jobs.models import Attempt, Job, Schedule, State
+from jobs.models.attempt import FAILURES
 
 from ..places import Places
 from ..words import briefly
@@ -41,6 +42,8 @@ class Event:
     # What went wrong, for whom may see it.
     error: str = ""
     traceback: SafeString | str = ""
+    # Where others of its kind are.
+    kind_url: str = ""
     # Whether its traceback is shown without being asked for.
     is_open: bool = False
 
@@ -63,11 +66,11 @@ def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
     early, late = attempts[:split], attempts[split:]
     first = [_enqueued(job, places), *_planned(job)]
     since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
-    told = list(_attempts(early, since, with_payload=with_payload))
+    told = list(_attempts(early, since, job, places, with_payload=with_payload))
     if early:
         since = early[-1].finished_at
     rest = [
-        *_attempts(late, since, with_payload=with_payload),
+        *_attempts(late, since, job, places, with_payload=with_payload),
         *_last(job, attempts, since),
         *_cancelling(job),
         *_present(job),
@@ -122,11 +125,21 @@ def _planned(job: Job[Any]) -> Iterator[Event]:
         yield Event(job.run_at, _("due"))
 
 
-def _attempts(attempts: list[Attempt], since: datetime, *, with_payload: bool) -> Iterator[Event]:
+def _attempts(
+    attempts: list[Attempt],
+    since: datetime,
+    job: Job[Any],
+    places: Places,
+    *,
+    with_payload: bool,
+) -> Iterator[Event]:
     for attempt in attempts:
         if attempt.started_at is not None:
             yield _started(attempt.attempt, attempt.started_at, attempt.worker, since)
-        yield _ended(attempt, with_payload=with_payload)
+        ended = _ended(attempt, with_payload=with_payload)
+        if attempt.fingerprint and attempt.outcome in FAILURES:
+            ended.kind_url = places.jobs(task=job.task, kind=attempt.fingerprint)
+        yield ended
         since = attempt.finished_at
 
 

@@ -18,6 +18,7 @@ from jobs.lifecycle.statements import read_all
 from jobs.models import Attempt, Job, JobQuerySet, State
 
 from ..payload import may_view_payload
+from ..places import Places
 from ..words import MOST, capped
 from .asked import ERROR, Asked, Source
 from .filters import Offered
@@ -54,6 +55,7 @@ class JobChangeList(ChangeList):
         jobs = super().get_queryset(request, exclude_parameters)
         self.filter_params = said
         assert isinstance(jobs, JobQuerySet)
+        self._places = Places(request, self.model_admin.admin_site.name)
         self.may_see_errors = may_view_payload(request)
         self.asked = Asked.of(self.params, self.query, may_see_errors=self.may_see_errors)
         self.source = self.asked.source(jobs)
@@ -154,6 +156,12 @@ class JobChangeList(ChangeList):
         if not self.query or not self.asked.tasks or not self.may_see_errors:
             return ""
         return self.get_query_string({SEARCH_VAR: f"{ERROR}{self.query}"})
+
+    @property
+    def kinds_url(self) -> str:
+        """The page of failures by their kind, of the task that is looked at."""
+        task = self.asked.tasks[0] if len(self.asked.tasks) == 1 else ""
+        return self._places.of("jobs_job_kinds", task=task)
 
     @property
     def older_url(self) -> str:

@@ -97,7 +97,7 @@ def _failing(found: Overview, places: Places) -> Iterator[Remark]:
                 failed,
             )
             words = told % {"count": whole(failed), "task": name, "all": whole(sums.ended)}
-            yield Remark(words, places.jobs(state="failed", task=name, within="hour"))
+            yield Remark(words, places.of("jobs_job_kinds", task=name))
 
 
 def _slow(found: Overview, places: Places) -> Iterator[Remark]:
