@@ -371,3 +371,29 @@ def test_histories_tell_what_was_done(superuser: Client) -> None:
 
     for said in ("retry delay=5", "cancel because=a typo", "Changed retry"):
         assert said in text, said
+
+
+def test_what_a_trigger_refuses_is_told_and_what_was_done_is_in_the_log(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    superuser = client_with(is_superuser=True)
+    monkeypatch.setattr(bulk, "_PART", 1)
+    jobs = [make_job(state="failed") for _ in range(4)]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'not this one'; END $$"
+        )
+        drop = "DROP FUNCTION IF EXISTS refuse CASCADE"
+        request.addfinalizer(lambda: connection.cursor().execute(drop))
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE UPDATE ON jobs_job FOR EACH ROW "
+            f"WHEN (OLD.id = '{jobs[1].pk}') EXECUTE FUNCTION refuse()"
+        )
+
+    text = confirm(superuser, "retry", jobs[:1], "?state=failed", select_across="1")
+
+    assert "not this one" in text
+    assert "2 jobs are queued again." in text
+    assert Job.objects.queued().count() == 2
+    assert "retry: 2 jobs" in LogEntry.objects.get().change_message

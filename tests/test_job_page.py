@@ -99,6 +99,14 @@ def test_each_attempt_is_told_with_what_went_wrong(superuser: Client) -> None:
     assert "jobs.errors.JobLost: m" in text
 
 
+def test_what_was_claimed_and_given_back_has_not_started(superuser: Client) -> None:
+    job = make_job(attempt=1, last_attempted_at=Now())
+
+    assert [words.partition(" for")[0] for words in events(superuser, job)] == [
+        "enqueued", "waits",
+    ]  # fmt: skip
+
+
 def test_what_comes_next_after_a_failure(superuser: Client) -> None:
     job = make_job(error=OSError("x"), attempt=1, failures=1, run_at=Now() + timedelta(minutes=3))
 

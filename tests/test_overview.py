@@ -265,8 +265,8 @@ def test_what_keeps_dead_rows_is_told_with_how_to_end_it(
     monkeypatch.setattr(health, "OPEN_FOR", -1.0)
     holder = connect()
     with holder.transaction():
-        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1 FROM jobs_job")
+        # It has no snapshot between its statements, and holds them all the same.
+        holder.execute("INSERT INTO jobs_queue (name) VALUES ('forgetful')")
         text = page(superuser, FRONT)
         pid = holder.info.backend_pid
         assert "(jobs test, idle in transaction), and keeps dead rows" in text
@@ -284,9 +284,16 @@ def test_servers_troubles_are_told_in_words() -> None:
         health.words(
             {
                 "transactions": [
-                    {"pid": 7, "application_name": "psql", "state": "active", "age": 7200.0},
-                    # Of another role, which may not be seen.
-                    {"pid": 8, "application_name": None, "state": None, "age": None},
+                    {
+                        "pid": 7, "application_name": "psql", "state": "active", "age": 7200.0,
+                        "behind": 3,
+                    },
+                    # Of another role, of which only that is seen.
+                    {"pid": 8, "application_name": None, "state": None, "age": None, "behind": 3},
+                    {
+                        "pid": 9, "application_name": None, "state": None, "age": None,
+                        "behind": 10**9,
+                    },
                 ],
                 "prepared": [{"gid": "it", "age": 900.0}],
                 "slots": [{"slot_name": "old", "behind": 5_000_000}],
@@ -299,6 +306,10 @@ def test_servers_troubles_are_told_in_words() -> None:
         (
             "A transaction has been open for 2 h 00 min (psql, active), and keeps dead rows from"
             " being removed. To end it"
+        ),
+        (
+            "A transaction has been open for an unknown time (–, –), and keeps dead rows from being"
+            " removed. To end it"
         ),
         "A transaction was prepared 15 min 00 s ago and never ended",
         (
@@ -326,6 +337,24 @@ def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) ->
     with CaptureQueriesContext(connection) as queries:
         superuser.get(FRONT)
     assert len(queries) <= 20
+
+
+@pytest.mark.parametrize("waits", ["{-1}", "{NULL,1}", "{" + ",".join(["1"] * 150) + "}"])
+def test_a_row_of_statistics_that_sql_has_made_odd_breaks_no_page(
+    superuser: Client, waits: str
+) -> None:
+    happened(succeeded=7, runs=took(2))
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE jobs_statistic SET waits = %s", [waits])
+
+    assert ">7</td>" in page(superuser, FRONT)
+
+
+@pytest.mark.parametrize(
+    "address", ["?queue=%00", "?task=%00", "job/overview/?queue=%00", "pausedtask/add/?task=%00"]
+)
+def test_what_no_text_can_be_is_not_heeded(superuser: Client, address: str) -> None:
+    assert superuser.get(f"{FRONT}{address}").status_code == 200
 
 
 def test_durations_and_numbers_are_short() -> None:

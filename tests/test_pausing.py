@@ -5,7 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+import pytest
 from django.contrib.admin.models import LogEntry
+from django.db import IntegrityError
+from django.db import connection as django
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client
@@ -101,7 +104,7 @@ def test_what_stands_in_the_way_is_put_off_and_comes_back_in_its_order(
     # Another supervisor may still be putting jobs off by what it saw before.
     lifecycle.park(connection)
     assert PausedTask.objects.exists()
-    PausedTask.objects.update(paused_until=Now() - timedelta(minutes=2))
+    PausedTask.objects.update(over_seen_at=Now() - timedelta(minutes=2))
     lifecycle.park(connection)
     assert not PausedTask.objects.exists()
 
@@ -113,7 +116,10 @@ def test_a_pause_that_ends_by_itself_lets_its_jobs_go_and_is_forgotten(
     lifecycle.pause_task(NOOP, until=job.run_at + timedelta(hours=1))
     assert lifecycle.park(connection) == 1
     job.refresh()
-    assert job.run_at == PausedTask.objects.get().paused_until
+    until = PausedTask.objects.get().paused_until
+    # A moment later, which no other job is scheduled for.
+    assert until is not None
+    assert timedelta(0) < job.run_at - until < timedelta(seconds=1)
 
     # An hour passes.
     an_hour = timedelta(hours=1, minutes=1)
@@ -123,8 +129,45 @@ def test_a_pause_that_ends_by_itself_lets_its_jobs_go_and_is_forgotten(
     )
 
     assert [one.id for one in claim(1)] == [str(job.pk)]
+    PausedTask.objects.update(over_seen_at=Now() - timedelta(minutes=2))
     lifecycle.park(connection)
     assert not PausedTask.objects.exists()
+
+
+def test_a_job_that_is_scheduled_for_the_end_of_a_pause_stays_so(
+    connection: Connection, claim: Claim_
+) -> None:
+    job = tasks.noop.using(run_after=timedelta(hours=20)).enqueue()
+    lifecycle.pause_task(NOOP, until=job.run_at)
+    lifecycle.park(connection)
+    lifecycle.resume_task(NOOP)
+
+    assert lifecycle.park(connection) == 0
+    assert claim(1) == []
+    assert Job.objects.get().run_at == job.run_at
+
+
+def test_a_pause_is_remembered_for_a_minute_after_it_was_seen_to_be_over(
+    connection: Connection,
+) -> None:
+    """However late the transaction commits that has resumed it."""
+    lifecycle.pause_task(NOOP)
+    PausedTask.objects.update(paused_until=Now() - timedelta(hours=1))
+
+    lifecycle.park(connection)
+    assert PausedTask.objects.get().over_seen_at
+    # Paused anew, it is a pause again.
+    lifecycle.pause_task(NOOP)
+    assert PausedTask.objects.get().over_seen_at is None
+
+
+def test_endless_moments_are_refused(transactional_db: None) -> None:
+    for told in (
+        "INSERT INTO jobs_queue (name, paused_until) VALUES ('a', 'infinity')",
+        "INSERT INTO jobs_paused_task (name, parked_until) VALUES ('a', 'infinity')",
+    ):
+        with django.cursor() as cursor, pytest.raises(IntegrityError, match="moments"):
+            cursor.execute(told)
 
 
 def test_a_pause_may_be_prolonged_and_knows_what_the_first_one_put_off(
@@ -150,6 +193,9 @@ def test_a_pause_may_be_prolonged_and_knows_what_the_first_one_put_off(
 
 
 def test_resuming_what_is_not_paused_is_told(db: None) -> None:
+    assert not lifecycle.resume_task(NOOP)
+    lifecycle.pause_task(NOOP)
+    assert lifecycle.resume_task(NOOP)
     assert not lifecycle.resume_task(NOOP)
 
 

@@ -63,9 +63,13 @@ class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Not by what not everybody may see: an address would tell it, letter by letter."""
-        if lookup.partition("__")[0] in HIDDEN:
+        if lookup.partition("__")[0] in HIDDEN or "\0" in value:
             return False
         return super().lookup_allowed(lookup, value, request)
+
+    def get_object(self, request: HttpRequest, object_id: str, *args: Any) -> Any:
+        # PostgreSQL has no such text.
+        return None if "\0" in object_id else super().get_object(request, object_id, *args)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(conf.settings().database)

@@ -16,6 +16,7 @@ from jobs.models import PausedTask
 
 from . import pausing
 from .base import ShowingAdmin, moment
+from .places import asked
 
 
 @admin.register(PausedTask)
@@ -48,15 +49,14 @@ class PausedTaskAdmin(ShowingAdmin):
             raise PermissionDenied
         form = pausing.PauseTaskForm(
             request.POST if request.method == "POST" else None,
-            initial={"task": request.GET.get("task", "")},
+            initial={"task": asked(request, "task")},
         )
         if not form.is_valid():
-            task = self.get_queryset(request).filter(pk=request.GET.get("task", "")).first()
+            task = self.get_queryset(request).filter(pk=asked(request, "task")).first()
             present = [] if task is None else [_pause(task)]
             return pausing.page(self, request, form, names=[], present=present)
         name = form.cleaned_data["task"]
-        lifecycle.pause_task(name, by=request.user.get_username(), **form.said)
-        row = self.get_queryset(request).get(pk=name)
+        row = lifecycle.pause_task(name, by=request.user.get_username(), **form.said)
         self.log_change(request, row, [{"changed": {"fields": ["paused"]}}])
         told = _("Paused: %(names)s. Running jobs go on.") % {"names": name}
         self.message_user(request, told, messages.SUCCESS)

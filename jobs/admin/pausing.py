@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from django import forms
 from django.contrib.admin import ModelAdmin, helpers
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.formats import date_format
@@ -43,7 +44,8 @@ class PauseForm(forms.Form):
     def said(self) -> dict[str, Any]:
         """As lifecycle.pause and pause_task take it."""
         minutes = self.cleaned_data["minutes"]
-        until = datetime.now(UTC) + timedelta(minutes=minutes) if minutes else None
+        # On the database's clock.
+        until = Now() + timedelta(minutes=minutes) if minutes else None
         return {"because": self.cleaned_data["because"], "until": until}
 
 

@@ -9,6 +9,11 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 
+def asked(request: HttpRequest, name: str) -> str:
+    """What an address says; without what PostgreSQL has not as text."""
+    return request.GET.get(name, "").replace("\0", "")
+
+
 class Places:
     def __init__(self, request: HttpRequest, site: str = "") -> None:
         self._site = site or getattr(request, "current_app", None) or "admin"

@@ -3,7 +3,8 @@
 -- statement ends within half a minute. What was put off until the pause's own end has come back by
 -- itself.
 DELETE FROM jobs_paused_task AS pause
-WHERE pause.paused_until <= statement_timestamp() - interval '1 minute'
+WHERE pause.over_seen_at <= statement_timestamp() - interval '1 minute'
+  AND pause.paused_until <= statement_timestamp()
   AND (
       pause.parked_until <= statement_timestamp()
       OR NOT EXISTS (

@@ -6,11 +6,13 @@ A paused task's due jobs stand in the way of others in their lanes, so superviso
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from jobs import conf
@@ -26,7 +28,11 @@ PART = 2_000
 
 
 def pause(
-    queue_name: str, *, by: str = "", because: str = "", until: datetime | None = None
+    queue_name: str,
+    *,
+    by: str = "",
+    because: str = "",
+    until: datetime | Combinable | None = None,
 ) -> None:
     """Claim nothing from the queue any more, until then, or until it is resumed."""
     Queue.objects.using(conf.settings().database).update_or_create(
@@ -48,17 +54,21 @@ def resume(queue_name: str) -> None:
 
 
 def pause_task(
-    name: str, *, by: str = "", because: str = "", until: datetime | None = None
-) -> None:
+    name: str, *, by: str = "", because: str = "", until: datetime | Combinable | None = None
+) -> PausedTask:
     """Claim no job of the task any more, in any queue, until then, or until it is resumed."""
     said = {
         "paused_at": Now(),
         "paused_by": by,
         "paused_because": because,
         "paused_until": until,
+        "over_seen_at": None,
     }
-    parked_until = Now() + _LONG if until is None else until
-    PausedTask.objects.using(conf.settings().database).update_or_create(
+    # A moment of its own: a job that is scheduled for the very end of the pause is not parked.
+    apart = timedelta(microseconds=random.randrange(1, 1_000_000))  # noqa: S311
+    parked_until = (Now() + _LONG if until is None else until) + apart
+    rows = PausedTask.objects.using(conf.settings().database)
+    rows.update_or_create(
         name=name,
         # What an earlier pause has put off must still be known.
         defaults=said
@@ -69,13 +79,15 @@ def pause_task(
         },
         create_defaults=said | {"parked_until": parked_until},
     )
+    return rows.get(pk=name)
 
 
 def resume_task(name: str) -> bool:
     """Claim its jobs again; what was put off comes back by and by, in its order. Whether it was
     paused."""
     rows = PausedTask.objects.using(conf.settings().database).filter(name=name)
-    return bool(rows.update(paused_until=Now(), paused_because=Value("")))
+    held = rows.filter(Q(paused_until__isnull=True) | Q(paused_until__gt=Now()))
+    return bool(held.update(paused_until=Now(), paused_because=Value("")))
 
 
 def park(connection: psycopg.Connection[Any]) -> int:
@@ -91,6 +103,7 @@ def park(connection: psycopg.Connection[Any]) -> int:
     [(parked,)] = connection.execute(statement("park"), parameters).fetchall()
     [(unparked,)] = connection.execute(statement("unpark"), parameters).fetchall()
     if not unparked:
+        connection.execute(statement("note_over"))
         connection.execute(statement("forget_pauses"))
     most: int = max(parked, unparked)
     return most

@@ -13,6 +13,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from .functions import IsFinite
+
 
 class PauseQuerySet(models.QuerySet["Queue"]):
     def paused(self) -> Self:
@@ -39,6 +41,11 @@ class Queue(models.Model):
         default_permissions = ("view",)
         permissions = [("pause_queue", _("Can pause and resume queues"))]
         ordering = ("name",)
+        constraints = [
+            models.CheckConstraint(
+                name="jobs_queue_moments", condition=Q(IsFinite("paused_until"))
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -64,6 +71,8 @@ class PausedTask(models.Model):
     # To when its due jobs are put off meanwhile, so that claims need not walk over them: by this
     # moment they are known.
     parked_until = models.DateTimeField(_("put off until"))
+    # When a supervisor has first seen that it is over.
+    over_seen_at = models.DateTimeField(_("seen to be over at"), null=True)
 
     class Meta:
         db_table = "jobs_paused_task"
@@ -72,6 +81,12 @@ class PausedTask(models.Model):
         default_permissions = ("view",)
         permissions = [("pause_task", _("Can pause and resume tasks"))]
         ordering = ("name",)
+        constraints = [
+            models.CheckConstraint(
+                name="jobs_paused_task_moments",
+                condition=Q(IsFinite("paused_until")) & Q(IsFinite("parked_until")),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

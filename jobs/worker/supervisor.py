@@ -48,6 +48,8 @@ _SLEPT = 1.0
 _AT_ONCE = 0.05
 # Jobs of paused tasks are put off for so long at a time, in seconds.
 _PARKING = 0.2
+# With none left to be put off, it is looked again so much later, in seconds.
+_PARKED = 1.0
 # With new code at hand, running jobs have so long to finish.
 _RELOAD_GRACE = 5.0
 
@@ -82,6 +84,7 @@ class Supervisor:
         self._changed: set[Path] = set()
         # Whether the last heartbeat heard of tasks that are paused, or were.
         self._has_pauses = False
+        self._park_at = 0.0
         self._sentences: dict[int, tuple[Sentence, str]] = {}
         # When each of these numbers is to be started again.
         self._restart_at: dict[int, float] = {}
@@ -107,9 +110,9 @@ class Supervisor:
             stack.callback(self._link.close)
             wakeup = stack.enter_context(self._listening_to_signals())
             self._link.connect(patiently=False)
-            self._register()
             if self._options.burst:
                 self._park_all()
+            self._register()
             self._console.begin(self._options)
             first = 0 if self._has_beat else 1
             self._restart_at |= dict.fromkeys(range(first, self._options.processes + 1), 0.0)
@@ -336,7 +339,7 @@ class Supervisor:
             return
         if self._rescuer.tally.is_due(time.monotonic()):
             self._write_tally(control)
-        if self._has_pauses:
+        if self._has_pauses and time.monotonic() >= self._park_at:
             with self._link.trying():
                 self._park(control)
         if self._is_ending or self._options.burst:
@@ -348,15 +351,18 @@ class Supervisor:
 
     def _park_all(self) -> None:
         """A burst would else be over before what a pause had put off is due again."""
-        assert self._link.control is not None
-        while lifecycle.park(self._link.control) >= lifecycle.PART:
-            pass
+        with self._link.trying():
+            assert self._link.control is not None
+            while lifecycle.park(self._link.control) >= lifecycle.PART:
+                pass
 
     def _park(self, control: Connection) -> None:
         """For moments: heartbeats must come in time."""
         until = time.monotonic() + _PARKING
-        while lifecycle.park(control) >= lifecycle.PART and time.monotonic() < until:
-            pass
+        while lifecycle.park(control) >= lifecycle.PART:
+            if time.monotonic() >= until:
+                return
+        self._park_at = time.monotonic() + _PARKED
 
     def _write_tally(self, control: Connection) -> None:
         """What somebody holds, or the server refuses, costs some counts and nothing else."""

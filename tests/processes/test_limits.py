@@ -108,7 +108,7 @@ def test_a_worker_that_slept_gives_interrupted_tasks_their_grace(
     start_worker: Start, tmp_path: Path
 ) -> None:
     """As when a laptop is closed: nobody is killed for the time that nobody had."""
-    worker = start_worker("--processes", "1", JOBS_TEST_INTERRUPT_GRACE="1").until_ready()
+    worker = start_worker("--processes", "1", JOBS_TEST_INTERRUPT_GRACE="2").until_ready()
     clean = tmp_path / "clean"
     job = tasks.cleans_up.using(timeout=timedelta(seconds=1)).enqueue(str(clean), 0.5)
     eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
@@ -116,7 +116,7 @@ def test_a_worker_that_slept_gives_interrupted_tasks_their_grace(
 
     for pid in family:
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(4)
     for pid in family:
         os.kill(pid, signal.SIGCONT)
 

@@ -18,7 +18,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from jobs import lifecycle
+from jobs import conf, lifecycle
 from jobs.errors import InvalidTransition
 from jobs.models import Job
 
@@ -101,6 +101,9 @@ class JobAdmin(JobColumns, ShowingAdmin):
         def at(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
             return path(route, self.admin_site.admin_view(view), name=f"jobs_job_{name}")
 
+        # Where requests are transactions, that of the jobs' database, too.
+        non_atomic: set[str] = getattr(self.changelist_view, "_non_atomic_requests", set())
+        non_atomic.add(conf.settings().database)
         return [
             at("overview/", self._overview, "overview"),
             at("kinds/", self._kinds, "kinds"),

@@ -15,7 +15,7 @@ from django.contrib import messages
 from django.contrib.admin import helpers
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import IntegrityError, OperationalError, connections
+from django.db import DatabaseError, OperationalError, connections
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -161,7 +161,7 @@ def _do_these(
     jobs = {job.pk: job for job in rows.defer("arguments", "result", "metadata")}
     try:
         done = verb.do(list(jobs), request.user.get_username(), said)
-    except IntegrityError as error:
+    except DatabaseError as error:
         _tell_refusal(model_admin, request, error)
         return
     is_deletion = verb.name == "remove"
@@ -197,7 +197,7 @@ def _do_all(
             if time.monotonic() > until:
                 is_over = False
                 break
-    except IntegrityError as error:
+    except DatabaseError as error:
         is_refused = True
         _tell_refusal(model_admin, request, error)
     chosen = ", ".join(f"{what}: {which}" for what, which in listed.chosen)
@@ -239,7 +239,8 @@ def _parts(
 
 
 def _as_seen(verb: Verb, seen_at: datetime, prefix: str = "") -> Q:
-    """Those whose state allows it, and was the same when the page was shown."""
+    """Those that were there when the page was shown, and whose state allows it now; what has ended
+    must have ended by then."""
     wanted = {"state__in": verb.states, "enqueued_at__lte": seen_at}
     if set(verb.states) <= set(FINAL):
         wanted["finished_at__lte"] = seen_at

@@ -21,7 +21,7 @@ from jobs.models import Attempt, State
 
 from ..payload import may_view_payload
 from ..pictures import Column, bars
-from ..places import Places
+from ..places import Places, asked
 from ..words import breakable, whole
 from .columns import brief_error
 from .walk import patiently
@@ -63,7 +63,7 @@ class Kind:
 
 def context(model_admin: JobAdmin, request: HttpRequest) -> dict[str, Any]:
     """What the page shows, for `?task=`."""
-    task = request.GET.get("task", "").replace("\0", "")
+    task = asked(request, "task")
     places = Places(request)
     kinds = _kinds(task)
     looked = sum(kind.count for kind in kinds)

@@ -72,7 +72,7 @@ def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
     rest = [
         *_attempts(late, since, job, places, with_payload=with_payload),
         *_last(job, attempts, since),
-        *_cancelling(job),
+        *_cancelling(job, attempts),
         *_present(job),
     ]
     # It may have been told to stop before it ended.
@@ -145,7 +145,8 @@ def _attempts(
 
 def _last(job: Job[Any], attempts: list[Attempt], since: datetime) -> Iterator[Event]:
     """An attempt has no row of its own while it runs, nor if it succeeded."""
-    if not job.attempt or job.last_attempted_at is None:
+    if job.state not in (State.RUNNING, State.SUCCEEDED) or job.last_attempted_at is None:
+        # What was claimed and given back has not started.
         return
     if any(attempt.attempt == job.attempt for attempt in attempts):
         return
@@ -183,18 +184,16 @@ def _after(seconds: float) -> str:
     return gettext("after %(time)s") % {"time": briefly(max(0.0, seconds))}
 
 
-def _cancelling(job: Job[Any]) -> Iterator[Event]:
-    at = job.cancel_requested_at or job.cancelled_at
-    if at is None:
+def _cancelling(job: Job[Any], attempts: list[Attempt]) -> Iterator[Event]:
+    by = [gettext("by %(name)s") % {"name": job.cancelled_by}] if job.cancelled_by else []
+    because = [job.cancelled_because] if job.cancelled_because else []
+    if job.cancel_requested_at is not None:
+        yield Event(job.cancel_requested_at, _("told to stop"), "cancelled", [*by, *because])
+    if job.cancelled_at is None or any(one.attempt == job.attempt for one in attempts):
         return
-    is_asked = job.cancel_requested_at is not None
-    words = _("told to stop") if is_asked else _("cancelled")
-    notes = [gettext("by %(name)s") % {"name": job.cancelled_by}] if job.cancelled_by else []
-    if job.cancelled_because:
-        notes.append(job.cancelled_because)
-    elif job.reason and not is_asked:
-        notes.append(shown_reason(job))
-    yield Event(at, words, "cancelled", notes)
+    # No attempt tells of it.
+    notes = [] if job.cancel_requested_at else [*by, *(because or [shown_reason(job)])]
+    yield Event(job.cancelled_at, _("cancelled"), "cancelled", notes)
 
 
 def _present(job: Job[Any]) -> Iterator[Event]:

@@ -21,7 +21,7 @@ from jobs import conf
 from jobs.models import Attempt, PausedTask, Queue
 
 from .. import pausing
-from ..places import Places
+from ..places import Places, asked
 from ..words import at_pace, breakable, briefly, capped, whole
 from . import attention, charts, figures
 from .figures import SPANS, Overview
@@ -60,7 +60,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
 
     places = Places(request)
     span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
-    queue_name, task = request.GET.get("queue", ""), request.GET.get("task", "")
+    queue_name, task = asked(request, "queue"), asked(request, "task")
     found = figures.read(span, queue_name=queue_name, task=task)
     chosen = {"span": span.name, "queue": queue_name, "task": task}
 

@@ -35,13 +35,15 @@ def words(health: Mapping[str, Any]) -> Iterator[str]:
 def _held_back(health: Mapping[str, Any]) -> Iterator[str]:
     """Dead rows that somebody might still see are kept, and claims walk over them."""
     for one in health["transactions"]:
-        if (one["age"] or 0.0) > OPEN_FOR:
+        is_unseen = one["age"] is None and (one["behind"] or 0) > BEHIND
+        if is_unseen or (one["age"] or 0.0) > OPEN_FOR:
             told = gettext(
                 "A transaction has been open for %(time)s (%(name)s, %(state)s), and keeps dead "
                 "rows from being removed. To end it: SELECT pg_terminate_backend(%(pid)d)"
             )
             name = one["application_name"] or "–"
-            said = {"time": briefly(one["age"]), "name": name, "pid": one["pid"]}
+            time = gettext("an unknown time") if is_unseen else briefly(one["age"])
+            said = {"time": time, "name": name, "pid": one["pid"]}
             yield told % (said | {"state": one["state"] or "–"})
     for one in health["prepared"]:
         if one["age"] > OPEN_FOR:

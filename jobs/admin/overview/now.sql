@@ -40,10 +40,12 @@ SELECT
             FROM (
                 SELECT
                     pid, application_name, state,
-                    extract(epoch FROM statement_timestamp() - xact_start)::float8 AS age
+                    extract(epoch FROM statement_timestamp() - xact_start)::float8 AS age,
+                    greatest(age(backend_xmin), age(backend_xid)) AS behind
                 FROM pg_stat_activity
-                WHERE backend_type = 'client backend'
-                  AND backend_xmin IS NOT NULL
+                -- Of other roles' sessions an ordinary one sees neither kind nor times.
+                WHERE coalesce(backend_type, 'client backend') = 'client backend'
+                  AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
                   AND pid <> pg_backend_pid()
                   AND datname = current_database()
                 ORDER BY xact_start
@@ -70,9 +72,7 @@ SELECT
                 LIMIT 3
             ) AS one
         ),
-        'connections', (
-            SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'
-        ),
+        'connections', (SELECT sum(numbackends) FROM pg_stat_database),
         'most_connections', (
             current_setting('max_connections')::integer
             - current_setting('superuser_reserved_connections')::integer

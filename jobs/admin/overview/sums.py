@@ -31,8 +31,17 @@ class Row(NamedTuple):
 
 
 def packed(counts: list[int], waits: list[int], runs: list[int]) -> int:
-    lanes = counts + waits + _ZEROS[len(waits) :] + runs + _ZEROS[len(runs) :]
-    return int.from_bytes(array("Q", lanes[:_LANES]).tobytes(), "little")
+    try:
+        return _packed(counts, waits, runs)
+    except (OverflowError, TypeError):
+        # SQL may have put anything there.
+        return _packed(*([max(0, one or 0) for one in some] for some in (counts, waits, runs)))
+
+
+def _packed(counts: list[int], waits: list[int], runs: list[int]) -> int:
+    most = histogram.BUCKETS
+    lanes = counts + waits[:most] + _ZEROS[len(waits) :] + runs[:most] + _ZEROS[len(runs) :]
+    return int.from_bytes(array("Q", lanes).tobytes(), "little")
 
 
 @dataclass(slots=True)
