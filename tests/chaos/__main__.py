@@ -55,8 +55,8 @@ _KINDS = {
 }  # fmt: skip
 # What is done, and how often of a hundred times.
 _EVENTS = {
-    "kill_runner": 38, "kill_worker": 6, "stop_worker": 6, "nap": 20, "coma": 2, "cut": 22,
-    "pause": 6,
+    "kill_runner": 34, "kill_worker": 6, "stop_worker": 6, "nap": 18, "coma": 2, "cut": 20,
+    "pause": 14,
 }  # fmt: skip
 
 
