@@ -1,4 +1,4 @@
-"""The jobs' pages: list, one job with its attempts, retry and cancel."""
+"""The jobs' pages: the list, what is done to many, one job's life, failures by their kind."""
 
 from __future__ import annotations
 
