@@ -236,3 +236,22 @@ def is_active(other: Connection) -> bool:
             [other.info.backend_pid],
         )
         return bool(cursor.fetchone()[0])
+
+
+def test_what_one_supervisor_puts_off_while_another_sees_the_pause_end_comes_back(
+    connect: Connect,
+) -> None:
+    """A statement that began before the resume commits after it: its jobs are known by the pause's
+    row alone, which is therefore kept for a while."""
+    job = enqueue(tasks.noop)
+    slow, other = connect(), connect()
+    lifecycle.pause_task(tasks.noop.name)
+    with slow.transaction():
+        assert lifecycle.park(slow) == 1
+        lifecycle.resume_task(tasks.noop.name)
+        assert lifecycle.park(other) == 0
+    assert not Job.objects.ready().exists()
+
+    assert lifecycle.park(other) == 1
+
+    assert Job.objects.ready().get().pk == job.pk
