@@ -69,10 +69,13 @@ def test_a_runner_that_has_nothing_to_do_is_stopped_and_loses_nothing(start_work
     assert "is stopped" in worker.output
 
 
-def test_a_draining_worker_waits_for_as_long_as_it_takes(start_worker: Start) -> None:
+def test_a_draining_worker_waits_for_as_long_as_it_takes(
+    start_worker: Start, tmp_path: Path
+) -> None:
     worker = start_worker("--processes", "1", "--drain", "--grace-period", "0.1").until_ready()
-    job = enqueue(tasks.nap, 2)
-    eventually(lambda: Job.objects.get(pk=job.pk).state == "running")
+    started = tmp_path / "started"
+    job = enqueue(tasks.says_that_it_started, str(started), 2)
+    eventually(started.exists)
 
     assert worker.stop() == 0
     job.refresh()

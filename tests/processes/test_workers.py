@@ -144,10 +144,13 @@ def test_how_a_process_died_stands_on_its_job(start_worker: Start) -> None:
     assert {job.attempt for job in Job.objects.all()} == {1}
 
 
-def test_term_lets_running_jobs_finish_and_gives_back_the_rest(start_worker: Start) -> None:
+def test_term_lets_running_jobs_finish_and_gives_back_the_rest(
+    start_worker: Start, tmp_path: Path
+) -> None:
     worker = start_worker("--processes", "1").until_ready()
-    first = enqueue(tasks.nap, 1)
-    eventually(lambda: Job.objects.get(pk=first.pk).state == "running")
+    started = tmp_path / "started"
+    first = enqueue(tasks.says_that_it_started, str(started), 1)
+    eventually(started.exists)
     enqueue_many(tasks.nap, [(5,)] * 3)
 
     code = worker.stop()
