@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -19,8 +20,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from jobs import Job, compat, conf, enqueue, enqueue_many, enqueue_on_commit, task
-from jobs.lifecycle import pause
-from jobs.models import Queue, Schedule
+from jobs.admin import known
+from jobs.lifecycle import pause, pause_task
+from jobs.models import Queue, Schedule, Worker
 from jobs.testing import (
     assert_enqueued,
     assert_not_enqueued,
@@ -111,6 +113,40 @@ def test_the_admin_shows_and_changes_what_is_there(elsewhere: None) -> None:
         assert client.get(page).status_code == 200
     client.post(reverse("admin:jobs_schedule_delete", args=[row.pk]), {"post": "yes"})
     assert not Schedule.objects.using("second").exists()
+
+
+@both
+@pytest.mark.parametrize("alias", ["default", "second"])
+def test_the_pages_of_the_control_room_read_the_database_that_jobs_names(
+    alias: str, client: Client
+) -> None:
+    client.force_login(User.objects.create_superuser("ada"))
+    with override_settings(JOBS={**settings.JOBS, "DATABASE": alias}):
+        failed = make_job(tasks.boom, state="failed")
+        Worker.objects.using(alias).create(
+            id=uuid4(),
+            pid=1,
+            protocol=1,
+            queues=["seen_by_a_worker"],
+            excluded_queues=[],
+            processes=1,
+            threads=1,
+            coroutines=0,
+            runners=[],
+            idle=[],
+        )
+        pause_task(tasks.boom.name)
+        listed = reverse("admin:jobs_job_changelist")
+        pages = (
+            reverse("admin:jobs_job_overview"),
+            reverse("admin:jobs_job_kinds"),
+            reverse("admin:jobs_pausedtask_changelist"),
+            f"{listed}?kind={failed.history.get().fingerprint}",
+            f"{listed}?q={failed.pk}",
+        )
+        for page in pages:
+            assert tasks.boom.name.encode() in client.get(page).content.replace(b"<wbr>", b"")
+        assert "seen_by_a_worker" in known.queues()
 
 
 @both_committed

@@ -29,7 +29,8 @@ def queues() -> list[str]:
     alias = conf.settings().database
     names = set(conf.settings().queues or ())
     names |= {task.queue_name for task in registered().values()}
-    served = Worker.objects.order_by().annotate(queue=_Each("queues")).values_list("queue")
+    workers = Worker.objects.using(alias).order_by()
+    served = workers.annotate(queue=_Each("queues")).values_list("queue")
     rows = Queue.objects.using(alias).order_by().values_list("name").union(served)
     names |= {name for (name,) in rows}
     return sorted(names)
