@@ -66,6 +66,11 @@ def all_pages(client: Client, **query: Any) -> list[str]:
     raise AssertionError("the pages do not end")
 
 
+def tabs(client: Client) -> dict[str, str]:
+    cl = client.get(LIST).context["cl"]
+    return {tab["state"].value: tab["count"] for tab in cl.tabs if "state" in tab}
+
+
 def walked(asked: Asked, *, wanted: int = 5, after: str = "", steps: tuple[int, ...]) -> Found:
     return walk(asked.source(Job.objects.all()), after=after, wanted=wanted, steps=steps)
 
@@ -77,8 +82,10 @@ def test_the_list_shows_jobs_and_filters_them(superuser: Client) -> None:
     running = make_job(PLAIN, state="running", worker="web-1/2")
     done = make_job(PLAIN, state="succeeded", worker="web-10/1")
     failed = make_job(PLAIN, state="failed", error=OSError("disk full"))
+    assert "waiting" not in tabs(superuser)
+    waits = make_job(PLAIN, state="waiting")
     Queue.objects.create(name="mail")
-    every = [failed, done, running, mail, cancelled, queued]
+    every = [waits, failed, done, running, mail, cancelled, queued]
 
     def shown(**query: str) -> set[Any]:
         return set(listed(superuser, **query))
@@ -92,7 +99,8 @@ def test_the_list_shows_jobs_and_filters_them(superuser: Client) -> None:
     assert shown(state="running") == those(running)
     assert shown(state="succeeded") == those(done)
     assert shown(state="failed") == those(failed)
-    assert shown(state="waiting") == set()
+    assert shown(state="waiting") == those(waits)
+    assert tabs(superuser)["waiting"] == "1"
     assert shown(queue="mail") == those(mail)
     assert shown(task="tests.tasks.boom") == set()
     assert shown(task=NOOP) == those(queued, mail)

@@ -26,6 +26,7 @@ from jobs.outcomes import (
     Snoozed,
     Succeeded,
 )
+from jobs.testing import make_job
 from tests import tasks
 
 Claim_ = Callable[..., list[Claimed]]
@@ -450,6 +451,15 @@ def test_cancel_of_a_queued_job_is_final_at_once() -> None:
     assert (job.state, job.reason, job.cancelled_by) == ("cancelled", "cancelled", "ada")
     assert job.cancelled_because == "no need"
     assert job.cancel() is False
+
+
+@pytest.mark.django_db
+def test_a_waiting_job_that_is_cancelled_waits_no_more() -> None:
+    job = make_job(state="waiting")
+    assert [job] == list(Job.objects.waiting())
+
+    assert job.cancel()
+    assert not Job.objects.waiting().exists()
 
 
 def test_cancel_of_a_running_job_is_asked_of_its_runner(

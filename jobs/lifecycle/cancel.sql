@@ -4,6 +4,7 @@
 UPDATE jobs_job
 SET state = CASE WHEN state = 'running' THEN state ELSE 'cancelled' END,
     claimable = false,
+    waiting_since = NULL,
     finished_at = CASE WHEN state = 'running' THEN NULL ELSE statement_timestamp() END,
     cancelled_at = CASE WHEN state = 'running' THEN NULL ELSE statement_timestamp() END,
     reason = CASE WHEN state = 'running' THEN reason ELSE 'cancelled' END,

@@ -57,6 +57,10 @@ _STATUS = {
 class JobQuerySet(models.QuerySet["Job[Any]"]):
     """Jobs in words. `ready`, `scheduled`, `retrying` and `overdue` use the claim's index."""
 
+    def waiting(self) -> Self:
+        """Not yet to be run, whenever that is: for other jobs, or for a slot."""
+        return self.filter(waiting_since__isnull=False)
+
     def queued(self) -> Self:
         """Waiting for a worker, now or later."""
         return self.filter(claimable=True)
@@ -110,6 +114,9 @@ class JobManager(models.Manager["Job[Any]"]):
     def filter(self, *args: Any, **kwargs: Any) -> JobQuerySet:
         return self.get_queryset().filter(*args, **kwargs)
 
+    def waiting(self) -> JobQuerySet:
+        return self.get_queryset().waiting()
+
     def queued(self) -> JobQuerySet:
         return self.get_queryset().queued()
 
@@ -159,6 +166,8 @@ class Job(_Returning[R_co]):
     enqueued_at = models.DateTimeField(_("enqueued at"), db_default=Now())
     run_at = models.DateTimeField(_("run at"), db_default=Now())
     expires_at = models.DateTimeField(_("expires at"), null=True)
+    # Set exactly while waiting, for the index of what waits, as `claimable` is for the claim's.
+    waiting_since = models.DateTimeField(_("waiting since"), null=True)
     timeout = models.DurationField(_("time limit"), null=True)
 
     # Rises with each claim, is never lowered, and may have gaps.
@@ -222,6 +231,12 @@ class Job(_Returning[R_co]):
                 name="jobs_job_claim",
                 condition=Q(claimable=True),
             ),
+            models.Index(
+                "queue_name",
+                "id",
+                name="jobs_job_waiting",
+                condition=Q(waiting_since__isnull=False),
+            ),
             models.Index("failed_at", name="jobs_job_failed", condition=Q(failed_at__isnull=False)),
             models.Index(
                 "cancelled_at", name="jobs_job_cancelled", condition=Q(cancelled_at__isnull=False)
@@ -262,6 +277,14 @@ class Job(_Returning[R_co]):
                 condition=(
                     Q(claimable=True, state=State.QUEUED)
                     | (Q(claimable=False) & ~Q(state=State.QUEUED))
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_waiting",
+                # What is true of most jobs stands first: it is asked at each write.
+                condition=(
+                    (Q(waiting_since__isnull=True) & ~Q(state=State.WAITING))
+                    | (Q(waiting_since__isnull=False) & Q(state=State.WAITING))
                 ),
             ),
             models.CheckConstraint(

@@ -41,6 +41,7 @@ def make_job(
         "arguments": codec.encode(call, "the arguments"),
         "state": state,
         "claimable": state == State.QUEUED,
+        "waiting_since": Now() if state == State.WAITING else None,
         **_started(state, error),
         **_ended(state),
     }

@@ -134,6 +134,9 @@ class Asked:
         if self.workflow is not None:
             return self._by_key(jobs.filter(workflow_id=self.workflow), "workflow")
         match self.state:
+            case State.WAITING:
+                by_queue = ("queue_name", "id")
+                return Source(jobs.waiting(), by_queue, "", self._without("state"))
             case State.QUEUED:
                 in_line = ("queue_name", "-priority", "run_at", "id")
                 return Source(jobs.queued(), in_line, "", self._without("state"))

@@ -96,8 +96,10 @@ class JobChangeList(ChangeList):
         """The states, and how many jobs are in those that are quickly counted. One query."""
         with connections[self.root_queryset.db].cursor() as cursor:
             cursor.execute(_STATEMENTS["tabs"], {"most": MOST + 1})
-            queued, running, failed, cancelled = cursor.fetchone()
+            waiting, queued, running, failed, cancelled = cursor.fetchone()
         counts = {
+            # Few sites have any.
+            **({State.WAITING: waiting} if waiting or self.asked.state == State.WAITING else {}),
             State.QUEUED: queued,
             State.RUNNING: running,
             State.SUCCEEDED: None,

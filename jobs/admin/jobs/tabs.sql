@@ -3,6 +3,10 @@
 SELECT
     (
         SELECT count(*)
+        FROM (SELECT FROM jobs_job WHERE waiting_since IS NOT NULL LIMIT %(most)s) AS waiting
+    ),
+    (
+        SELECT count(*)
         FROM (SELECT FROM jobs_job WHERE claimable LIMIT %(most)s) AS queued
     ),
     (SELECT coalesce(sum(cardinality(ids)), 0) FROM jobs_claim),
