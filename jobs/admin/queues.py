@@ -33,7 +33,7 @@ class QueueList(ChangeList):
 
 @admin.register(Queue)
 class QueueAdmin(ShowingAdmin):
-    list_display = ("name", "ready", "scheduled", "workers", "shown_pause")
+    list_display = ("name", "ready", "scheduled", "waiting", "workers", "shown_pause")
     actions = ("pause", "resume")
     readonly_fields = list_display
     fields = list_display
@@ -54,6 +54,10 @@ class QueueAdmin(ShowingAdmin):
     @admin.display(description=_("scheduled"))
     def scheduled(self, queue: Any) -> str:
         return capped(queue.line.scheduled)
+
+    @admin.display(description=_("waiting"))
+    def waiting(self, queue: Any) -> str:
+        return capped(queue.line.waiting)
 
     @admin.display(description=_("workers"))
     def workers(self, queue: Any) -> int:
@@ -110,5 +114,5 @@ def _fill(queues: Iterable[Any]) -> None:
     workers = list(Worker.objects.using(alias))
     for queue in queues:
         # A queue that was made just now has none.
-        queue.line = lines.get(queue.name) or figures.Line(queue.name, 0, None, 0, 0.0)
+        queue.line = lines.get(queue.name) or figures.Line(queue.name, 0, None, 0, 0, 0.0)
         queue.workers = sum(worker.serves(queue.name) for worker in workers)

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
-from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
@@ -17,8 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs import conf
-from jobs.models import Attempt, PausedTask, Queue
+from jobs.models import PausedTask, Queue
 
 from .. import pausing
 from ..places import Places, asked
@@ -61,7 +58,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     places = Places(request)
     span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
     queue_name, task = asked(request, "queue"), asked(request, "task")
-    found = figures.read(span, queue_name=queue_name, task=task)
+    found = figures.read(span, queue_name=queue_name, task=task, with_errors=may("view_payload"))
     chosen = {"span": span.name, "queue": queue_name, "task": task}
 
     def here(**other: str) -> str:
@@ -85,7 +82,6 @@ def context(request: HttpRequest) -> dict[str, Any]:
             places,
             here,
             chosen=task,
-            with_errors=may("view_payload"),
             with_pauses=may("view_pausedtask") or may("pause_task"),
         ),
         "charts": _charts(found, span),
@@ -105,6 +101,8 @@ def _queue(queue: figures.QueueNow, places: Places, here: Here) -> dict[str, Any
         "now": queue,
         "ready": capped(queue.ready),
         "scheduled": capped(queue.line.scheduled),
+        "waiting": capped(queue.line.waiting),
+        "waiting_url": places.jobs(state="waiting", queue=queue.name) if queue.line.waiting else "",
         "held": whole(queue.held),
         "came": whole(round(queue.line.came)),
         "went": whole(queue.went),
@@ -159,7 +157,6 @@ def _tasks(
     here: Here,
     *,
     chosen: str,
-    with_errors: bool,
     with_pauses: bool,
 ) -> list[dict[str, Any]]:
     """Those that go wrong most, and then those that run most."""
@@ -167,7 +164,7 @@ def _tasks(
         found.tasks.items(), key=lambda item: (-item[1].bad, -item[1].attempts, item[0])
     )[:_MOST_TASKS]
     paused = {task.name: task for task in found.paused_tasks} if with_pauses else {}
-    why = _last_errors([name for name, sums in items if sums.bad]) if with_errors else {}
+    why = {name: found.errors[name] for name, sums in items if sums.bad and name in found.errors}
     return [
         {
             "name": name,
@@ -196,30 +193,6 @@ def _share(count: int, of: int) -> str:
     if not percent:
         return ""
     return f"{number_format(percent, 0 if percent >= 1 else 1)} %" if percent >= 0.05 else "<0.1 %"
-
-
-class LastError(NamedTuple):
-    task: str
-    job_id: UUID
-    exception_class_path: str
-    message: str
-
-
-def _last_errors(names: list[str]) -> dict[str, LastError]:
-    """Of each task the last attempt that went wrong: the newest attempts are looked through."""
-    if not names:
-        return {}
-    newest = (
-        Attempt.objects.using(conf.settings().database)
-        .exclude(exception_class_path="")
-        .order_by("-id")
-        .values_list("job__task", "job_id", "exception_class_path", Left("message", 200))[:500]
-    )
-    found: dict[str, LastError] = {}
-    for row in newest:
-        if row[0] in names:
-            found.setdefault(row[0], LastError(*row))
-    return found
 
 
 def _charts(found: Overview, span: figures.Span) -> list[Any]:

@@ -1,5 +1,5 @@
-"""What the overview shows, read in few queries: small tables, the claim's index so far and no
-further, and the statistics; never the jobs that have ended.
+"""What the overview shows, read in three queries: small tables, the claim's index so far and no
+further, and the statistics; of the jobs that have ended only those of the newest errors.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ..words import MOST
 from .sums import Row, Sums, packed
 
 M = TypeVar("M", bound=Model)
-# Of jobs that runners hold, so many are looked at.
-MOST_HELD = 5_000
+# Of jobs that runners hold, and of errors, so many are looked at.
+MOST_HELD, MOST_ERRORS = 5_000, 500
 
 _STATEMENTS = read_all(Path(__file__).parent)
 
@@ -62,6 +62,7 @@ class Line(NamedTuple):
     # For how long the first has been ready, in seconds; None: there is none.
     oldest: float | None
     scheduled: int
+    waiting: int
     # Jobs enqueued in a minute, of late.
     came: float
 
@@ -100,6 +101,17 @@ class Held(NamedTuple):
     task: str
     since: datetime | None
 
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> Held:
+        since = row["since"] and datetime.fromisoformat(row["since"])
+        return cls(UUID(row["worker_id"]), row["queue_name"], UUID(row["id"]), row["task"], since)
+
+
+class LastError(NamedTuple):
+    job_id: UUID
+    exception_class_path: str
+    message: str
+
 
 @dataclass(slots=True)
 class WorkerNow:
@@ -119,29 +131,34 @@ class Overview:
     columns: list[Sums]
     late: list[Schedule]
     paused_tasks: list[PausedTask]
+    # By task.
+    errors: dict[str, LastError]
     # See health.py.
     health: dict[str, Any]
 
 
 class Small(NamedTuple):
-    """What small tables hold."""
+    """What is quickly read."""
 
     now: datetime
     workers: list[Worker]
+    held: list[Held]
     queues: list[Queue]
     tasks: list[PausedTask]
     late: list[Schedule]
+    errors: dict[str, LastError]
     health: dict[str, Any]
 
 
-def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
-    """All of it, in four statements; charts of one queue, or task, if asked for."""
+def read(
+    span: Span, *, queue_name: str = "", task: str = "", with_errors: bool = False
+) -> Overview:
+    """All of it, in three statements; charts of one queue, or task, if asked for."""
     alias = conf.settings().database
     with connections[alias].cursor() as cursor:
-        small = _small(cursor)
+        small = _small(cursor, with_errors=with_errors)
         now = small.now
         lines = read_lines(cursor)
-        held = _held(cursor)
         since = now - max(span.length, timedelta(hours=1))
         rows = _statistics(cursor, since, queue_name=queue_name, task=task)
     hour_ago = now.timestamp() - HOUR
@@ -164,7 +181,7 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
         # Samples are of a queue, whatever its tasks.
         and (not task or row.task == task or row.ready is not None)
     )
-    counts = Counter(job.queue_name for job in held)
+    counts = Counter(job.queue_name for job in small.held)
     paused = {queue.name: queue for queue in small.queues}
     return Overview(
         now=now,
@@ -179,24 +196,31 @@ def read(span: Span, *, queue_name: str = "", task: str = "") -> Overview:
             )
             for line in lines
         ],
-        workers=_workers(small.workers, held, now),
+        workers=_workers(small, now),
         tasks=dict(by_task),
         columns=_columns(shown, span, now),
         late=small.late,
         paused_tasks=small.tasks,
+        errors=small.errors,
         health=small.health,
     )
 
 
-def _small(cursor: Any) -> Small:
-    cursor.execute(_STATEMENTS["now"])
-    now, workers, queues, tasks, late, health = cursor.fetchone()
+def _small(cursor: Any, *, with_errors: bool) -> Small:
+    parameters = {"most": MOST_HELD, "errors": MOST_ERRORS if with_errors else 0}
+    cursor.execute(_STATEMENTS["now"], parameters)
+    now, workers, held, queues, tasks, late, errors, health = cursor.fetchone()
     return Small(
         now,
         _instances(Worker, workers),
+        [Held.of(row) for row in json.loads(held)],
         _instances(Queue, queues),
         _instances(PausedTask, tasks),
         _instances(Schedule, late),
+        {
+            task: LastError(UUID(row["job_id"]), row["exception_class_path"], row["message"])
+            for task, row in json.loads(errors).items()
+        },
         json.loads(health),
     )
 
@@ -215,16 +239,12 @@ def read_lines(cursor: Any) -> list[Line]:
     since = ids.first_of(timedelta(minutes=1))
     cursor.execute(_STATEMENTS["queues"], {"since": since, "most": MOST + 1})
     lines = []
-    for name, ready, oldest, later, came, of, age in cursor.fetchall():
+    for name, ready, oldest, later, waiting, came, of, age in cursor.fetchall():
         # All of a minute's, or as many as were looked at.
         pace = came * 60 / max(0.001, age) if of > MOST else float(came)
-        lines.append(Line(name, ready, None if oldest is None else max(0.0, oldest), later, pace))
+        first = None if oldest is None else max(0.0, oldest)
+        lines.append(Line(name, ready, first, later, waiting, pace))
     return lines
-
-
-def _held(cursor: Any) -> list[Held]:
-    cursor.execute(_STATEMENTS["held"], {"most": MOST_HELD})
-    return [Held(*row) for row in cursor.fetchall()]
 
 
 def _statistics(cursor: Any, since: datetime, *, queue_name: str, task: str) -> list[Row]:
@@ -236,13 +256,13 @@ def _statistics(cursor: Any, since: datetime, *, queue_name: str, task: str) -> 
     ]
 
 
-def _workers(workers: list[Worker], held: list[Held], now: datetime) -> list[WorkerNow]:
+def _workers(small: Small, now: datetime) -> list[WorkerNow]:
     own: defaultdict[UUID, list[Held]] = defaultdict(list)
-    for job in held:
+    for job in small.held:
         own[job.worker_id].append(job)
     return [
         WorkerNow(worker, own[worker.pk], (now - worker.heartbeat_at).total_seconds())
-        for worker in workers
+        for worker in small.workers
     ]
 
 

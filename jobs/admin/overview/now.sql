@@ -1,11 +1,32 @@
--- The small tables, whole, and what time it is: workers; queues that are paused; paused tasks; the
--- first schedules that no beat serves, or has planned. And of the server what makes jobs slow, as
--- far as the site's role may see it (what it may not is NULL).
+-- What time it is, and what is quickly read: workers; what their runners hold; queues that are
+-- paused; paused tasks; the first schedules that no beat serves, or has planned; of each task the
+-- last of the newest errors. And of the server what makes jobs slow, as far as the site's role may
+-- see it (what it may not is NULL).
 SELECT
     statement_timestamp(),
     (
         SELECT coalesce(jsonb_agg(to_jsonb(worker) ORDER BY worker.name), '[]')
         FROM jobs_worker AS worker
+    ),
+    (
+        -- Those that stand in line there among them: through the claims, which are few.
+        SELECT coalesce(jsonb_agg(to_jsonb(held) ORDER BY held.since, held.id), '[]')
+        FROM (
+            SELECT
+                member.worker_id, job.queue_name, job.id, job.task, job.last_attempted_at AS since
+            FROM (
+                SELECT claim.worker_id, member.id
+                FROM jobs_claim AS claim
+                CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
+                LIMIT %(most)s
+            ) AS member
+            CROSS JOIN LATERAL (
+                SELECT queue_name, id, task, last_attempted_at
+                FROM jobs_job
+                WHERE id = member.id AND state = 'running'
+                OFFSET 0
+            ) AS job
+        ) AS held
     ),
     (
         SELECT coalesce(jsonb_agg(to_jsonb(queue)), '[]')
@@ -32,6 +53,25 @@ SELECT
             ORDER BY next_run_at, name
             LIMIT 5
         ) AS late
+    ),
+    (
+        SELECT coalesce(jsonb_object_agg(last.task, to_jsonb(last)), '{}')
+        FROM (
+            SELECT DISTINCT ON (job.task)
+                job.task, attempt.job_id, attempt.exception_class_path,
+                left(attempt.message, 200) AS message
+            FROM (
+                SELECT id, job_id, exception_class_path, message
+                FROM jobs_attempt
+                WHERE exception_class_path <> ''
+                ORDER BY id DESC
+                LIMIT %(errors)s
+            ) AS attempt
+            CROSS JOIN LATERAL (
+                SELECT task FROM jobs_job WHERE id = attempt.job_id OFFSET 0
+            ) AS job
+            ORDER BY job.task, attempt.id DESC
+        ) AS last
     ),
     jsonb_build_object(
         -- Who keeps dead rows from being removed, the oldest first.

@@ -1,6 +1,7 @@
 -- Of each queue: how many jobs are ready, and for how long the first of them has been; how many are
--- scheduled; and how many have come in of late, of the last minute's newest, with for how many
--- seconds these reach back. By the claim's index and the key, so far and no further.
+-- scheduled, and how many wait; and how many have come in of late, of the last minute's newest, with
+-- for how many seconds these reach back. By the indexes of the claim and of what waits, and the key,
+-- so far and no further.
 WITH came AS MATERIALIZED (
     SELECT queue_name, enqueued_at
     FROM jobs_job
@@ -13,6 +14,7 @@ SELECT
     ready.count,
     extract(epoch FROM statement_timestamp() - ready.first)::float8,
     later.count,
+    waiting.count,
     (SELECT count(*) FROM came WHERE queue_name = queue.name),
     (SELECT count(*) FROM came),
     (SELECT extract(epoch FROM statement_timestamp() - min(enqueued_at))::float8 FROM came)
@@ -35,4 +37,13 @@ CROSS JOIN LATERAL (
         LIMIT %(most)s
     ) AS found
 ) AS later
+CROSS JOIN LATERAL (
+    SELECT count(*)
+    FROM (
+        SELECT
+        FROM jobs_job
+        WHERE waiting_since IS NOT NULL AND queue_name = queue.name
+        LIMIT %(most)s
+    ) AS found
+) AS waiting
 ORDER BY queue.name
