@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +20,7 @@ from django.urls import path, reverse
 
 from jobs import histogram, ids, lifecycle
 from jobs.admin import JobAdmin
-from jobs.admin.overview import health
+from jobs.admin.overview import charts, health
 from jobs.admin.overview.charts import shortly
 from jobs.admin.words import briefly
 from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
@@ -154,10 +154,7 @@ def test_charts_are_of_the_span_and_queue_that_are_asked_for(superuser: Client) 
 
     def bars(query: str) -> list[str]:
         text = page(superuser, f"{FRONT}?{query}")
-        return [
-            part.partition("</title>")[0].rpartition(": ")[2]
-            for part in text.split('<rect class="jobs-succeeded"')[1:]
-        ]
+        return re.findall(r'class="bar"><title>[^<]*: ([^<]*)</title>', text)
 
     assert bars("") == ["12 succeeded"]
     assert bars("queue=mail") == ["5 succeeded"]
@@ -168,7 +165,32 @@ def test_charts_are_of_the_span_and_queue_that_are_asked_for(superuser: Client) 
     assert bars("span=week&queue=default") == of_week
     assert bars("span=week") == [*of_week[:2], "12 succeeded"]
     assert bars("span=nonsense") == ["12 succeeded"]
-    assert 'class="jobs-line jobs-ready"' in page(superuser, FRONT)
+    # One sample has no neighbour, and is seen nevertheless.
+    assert re.findall(r"<title>[^<]*: ([^<]*)</title><circle", page(superuser, FRONT)) == ["4"]
+    assert page(superuser, FRONT).count("jobs-lone") == 1
+
+
+def test_a_chart_is_shapes_and_texts_and_nothing_that_styles_or_runs() -> None:
+    moments = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(3)]
+    kinds = (("good", "<good>"), ("bad", "bad"))
+    bars = charts.stacked(
+        "Ended", kinds, [{"good": 3, "bad": 1}, {}, {"good": 2_000, "bad": 0}], moments, ""
+    )
+    line = charts.lines(
+        "Wait", kinds, [{"good": 0.5}, {"good": 1.25}, {"good": None, "bad": 2.0}], moments, " s"
+    )
+
+    for drawn in (bars, line):
+        assert not re.search(r"style|script|<desc|<!--|opacity|\sid=|NaN", drawn)
+        assert "&lt;good&gt;" in drawn
+    assert 'aria-label="Ended: 2,000 at most"' in bars
+    told = re.findall(r'class="bar"><title>[^<]*: ([^<]*)</title>', bars)
+    assert told == ["3 &lt;good&gt;, 1 bad", "2,000 &lt;good&gt;", "3 &lt;good&gt;, 1 bad"]
+    # A line through two, and one that stands alone.
+    assert line.count('class="dot"') == 2
+    assert line.count('class="jobs-lone"') == 1
+    assert 'aria-label="Wait: 2 s at most"' in line
+    assert "–</text>" in charts.lines("Wait", kinds, [{}, {}, {}], moments, " s")
 
 
 def test_who_may_not_see_jobs_sees_nothing_of_it(transactional_db: None) -> None:

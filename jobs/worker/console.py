@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from .account import ENDED
 from .options import Options
 
 # A line about the pace at most so often, in seconds, and only when jobs ran.
@@ -46,7 +47,7 @@ class Console:
         passed = now - self._last_at
         if passed < _EVERY:
             return
-        done = sum(totals[name] for name in ("succeeded", "failed", "retried", "cancelled"))
+        done = sum(totals[name] for name in ENDED)
         if done != self._last:
             pace = (done - self._last) / passed
             self.say(f"{pace:,.{0 if pace >= 10 else 1}f} jobs/s · {_told(totals)}")
@@ -57,8 +58,6 @@ class Console:
 
 
 def _told(totals: Counter[str]) -> str:
-    names = (
-        "succeeded", "failed", "retried", "cancelled", "snoozed", "taken_over", "given_back",
-    )  # fmt: skip
+    names = (*ENDED, "taken_over", "given_back")
     parts = [f"{totals[name]:,} {name.replace('_', ' ')}" for name in names if totals.get(name)]
     return ", ".join(parts) or "no jobs"
