@@ -150,7 +150,8 @@ def fill() -> None:
 
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE jobs_job, jobs_attempt, jobs_claim, jobs_queue, jobs_worker, jobs_statistic"
+            "TRUNCATE jobs_job, jobs_log, jobs_attempt, jobs_claim, jobs_queue, jobs_worker, "
+            "jobs_statistic"
         )
         Queue.objects.bulk_create(Queue(name=f"queue_{i}") for i in range(_QUEUES))
         Worker.objects.bulk_create(

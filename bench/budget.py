@@ -102,7 +102,7 @@ def _run(meter: Callable[[], float]) -> float:
     from .tasks import noop
 
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE jobs_job, jobs_attempt, jobs_claim, jobs_worker")
+        cursor.execute("TRUNCATE jobs_job, jobs_log, jobs_attempt, jobs_claim, jobs_worker")
     enqueue_many(noop, [()] * _JOBS)
     # Two processes, as by default on two cores: of which this is one.
     options = Options(name="budget", processes=2, burst=True)

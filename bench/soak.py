@@ -66,7 +66,7 @@ def soak(minutes: float) -> None:
 
     call_command("migrate", verbosity=0)
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE jobs_job, jobs_attempt, jobs_claim")
+        cursor.execute("TRUNCATE jobs_job, jobs_log, jobs_attempt, jobs_claim")
         cursor.execute("SELECT pg_stat_reset()")
     worker = subprocess.Popen(
         [sys.executable, "manage.py", "runworker", "--settings", "bench.settings", "-v", "0"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -58,6 +59,14 @@ _OPTIONAL_COUNT: Expectation = (
 _COUNT_OR_ZERO: Expectation = (
     "a whole number, zero or greater",
     lambda value: type(value) is int and value >= 0,
+)
+_WHETHER_LOGS: Expectation = (
+    "'on_failure', 'always' or 'never'",
+    lambda value: value in ("on_failure", "always", "never"),
+)
+_LEVEL: Expectation = (
+    "a level of logging, as 'INFO'",
+    lambda value: isinstance(value, str) and value in logging.getLevelNamesMapping(),
 )
 _SWITCH: Expectation = ("True or False", lambda value: isinstance(value, bool))
 
@@ -154,6 +163,15 @@ class Settings:
     )
     threads: int = _setting(1, _COUNT, "Thread slots of a runner, for plain functions.")
     coroutines: int = _setting(100, _COUNT, "Coroutine slots of a runner, for async functions.")
+    keep_log: str = _setting(
+        "on_failure",
+        _WHETHER_LOGS,
+        "Of which attempts what they log is kept: 'on_failure', 'always' or 'never'.",
+    )
+    log_level: str = _setting("INFO", _LEVEL, "How grave a record must be to be kept.")
+    max_log_bytes: int = _setting(
+        64_000, _COUNT, "The longest log of an attempt, in characters: its first and last lines."
+    )
 
 
 # The database that this process serves, where it is told to serve another than JOBS names.

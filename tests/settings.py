@@ -32,6 +32,8 @@ for key in (
 ):
     if f"JOBS_TEST_{key}" in os.environ:
         JOBS[key] = timedelta(seconds=float(os.environ[f"JOBS_TEST_{key}"]))
+if "JOBS_TEST_KEEP_LOG" in os.environ:
+    JOBS["KEEP_LOG"] = os.environ["JOBS_TEST_KEEP_LOG"]
 if "JOBS_TEST_PGBOUNCER" in os.environ:
     DATABASES["default"] |= {
         "ENGINE": "django.db.backends.postgresql",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import subprocess
 import threading
@@ -14,6 +15,8 @@ from typing import Any
 
 from jobs import Cancel, Context, Retry, Snooze, current_context, task
 from jobs.errors import JobsError
+
+log = logging.getLogger(__name__)
 
 
 @task
@@ -408,3 +411,30 @@ def aborts() -> None:
 @task(takes_context=True)
 def told_its_tick(context: Context, tick: datetime) -> list[datetime | None]:
     return [tick, context.tick]
+
+
+@task
+def logs(words: str, *, lines: int = 1, and_then: str = "") -> None:
+    for i in range(lines):
+        log.info("%s %s", words, i + 1)
+    log.debug("nobody wants to know")
+    if and_then == "fail":
+        log.warning("it goes wrong <soon>")
+        try:
+            raise KeyError("the inner one")
+        except KeyError:
+            log.exception("with its traceback")
+        raise ValueError("it went wrong")
+    if and_then == "wait":
+        naps_in_small_bites.func(60)
+    if and_then == "die":
+        # Live: what was said is written before.
+        naps_in_small_bites.func(3)
+        os._exit(9)
+
+
+@task
+async def logs_asynchronously(words: str) -> None:
+    log.info("%s", words)
+    await asyncio.sleep(0)
+    raise ValueError("it went wrong")

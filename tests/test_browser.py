@@ -250,6 +250,32 @@ def test_a_running_job_is_watched_and_cancelled(
     assert (job.state, job.cancelled_because) == ("cancelled", "seen enough")
 
 
+def test_what_a_job_logs_is_read_while_it_runs_and_searched(
+    browser: webdriver.Chrome, live_server: Any, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    job = tasks.logs.enqueue("card", lines=12, and_then="wait")
+    start_worker("--processes", "1")
+    eventually(lambda: job.logs.exists())
+    browser.get(f"{live_server.url}/admin/jobs/job/{job.pk}/change/")
+
+    def lines() -> list[str]:
+        told = browser.execute_script(
+            "return [...document.querySelectorAll('.jobs-log > span:not([hidden])')]"
+            ".map((one) => one.innerText)"
+        )
+        return [line.rpartition(": ")[2] for line in told]
+
+    assert lines() == [f"card {i}" for i in range(1, 13)]
+    field = browser.find_element(By.CSS_SELECTOR, ".jobs-log-search")
+    field.send_keys("CARD 1")
+    assert lines() == ["card 1", "card 10", "card 11", "card 12"]
+    # It is read anew when the field is left, and the words stay.
+    job.logs.update(text="2026-01-01T00:00:00.000Z INFO x: card 1\nfurther\nno", lines=3)
+    browser.execute_script("document.activeElement.blur()")
+    eventually(lambda: lines() == ["card 1\nfurther\nno"])
+    job.cancel()
+
+
 def test_a_failed_job_is_retried_and_an_ended_one_run_again(
     browser: webdriver.Chrome, live_server: Any
 ) -> None:

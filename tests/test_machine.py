@@ -68,7 +68,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         with django.cursor() as cursor:
-            cursor.execute("TRUNCATE jobs_job, jobs_attempt, jobs_claim, jobs_worker")
+            cursor.execute("TRUNCATE jobs_job, jobs_log, jobs_attempt, jobs_claim, jobs_worker")
         self.models: dict[str, Model] = {}
         self.connection = lifecycle.connect("jobs test")
         self.worker_id = ids.uuid7()

@@ -29,7 +29,7 @@ class Jobs(Peer):
         from django.db import connection
 
         with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE jobs_job, jobs_attempt, jobs_claim")
+            cursor.execute("TRUNCATE jobs_job, jobs_log, jobs_attempt, jobs_claim")
 
     def enqueue_one(self, work: str) -> None:
         from bench import tasks

@@ -3,11 +3,13 @@
 from .call import aexecute, execute, execute_atomic
 from .context import Context, current_context
 from .judge import after_a_kill, judge, problem_of
+from .logs import Log, keep_logs
 from .text import clean
 from .waiting import await_result, wait
 
 __all__ = [
     "Context",
+    "Log",
     "aexecute",
     "after_a_kill",
     "await_result",
@@ -16,6 +18,7 @@ __all__ = [
     "execute",
     "execute_atomic",
     "judge",
+    "keep_logs",
     "problem_of",
     "wait",
 ]

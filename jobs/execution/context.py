@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from jobs.lifecycle import Claimed
     from jobs.models import Attempt, Job
 
+    from .logs import Log
+
 Teller = Callable[["Claimed", float, float | None, str], None]
+Keeper = Callable[["Claimed", int], "Log"]
 
 _current: ContextVar[Context | None] = ContextVar("jobs_current_context", default=None)
 
@@ -33,6 +36,11 @@ def current_context() -> Context:
     return context
 
 
+def current_or_none() -> Context | None:
+    """The context of the job that this code runs in, if there is one."""
+    return _current.get()
+
+
 def in_job() -> bool:
     """Whether this code runs in a job."""
     return _current.get() is not None
@@ -41,18 +49,25 @@ def in_job() -> bool:
 class Context:
     """One attempt of one job."""
 
-    __slots__ = ("_claimed", "_tell", "entered", "interruption", "is_inline", "sent", "worker")
+    __slots__ = (
+        "_claimed", "_keeper", "_log", "_tell", "entered", "interruption", "is_inline", "sent",
+        "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
         claimed: Claimed,
         tell: Teller | None = None,
         worker: str = "",
+        keeper: Keeper | None = None,
         *,
         is_inline: bool = False,
     ) -> None:
         self._claimed = claimed
         self._tell = tell
+        # Makes its log when there is a first line.
+        self._keeper = keeper
+        self._log: Log | None = None
         # Who runs it, as its row says.
         self.worker = worker
         # Whether a test runs it where it stands: Ctrl-C is then the tester's, not the task's.
@@ -123,6 +138,14 @@ class Context:
         if self._tell is not None:
             whole = None if total is None else float(total)
             self._tell(self._claimed, float(done), whole, clean(str(message)))
+
+    def keep(self, line: str, most: int) -> None:
+        """Keep what the task has logged, so many bytes at most."""
+        if self._log is None:
+            if self._keeper is None:
+                return
+            self._log = self._keeper(self._claimed, most)
+        self._log.add(line)
 
     def is_cancelled(self) -> bool:
         """Whether somebody has asked for this job's cancellation."""

@@ -19,7 +19,7 @@ from .prune import FIRST, Walked, delete, prune, walk
 from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
 from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
 from .retry import retry, retry_these
-from .running import Told, cancel_requests, write_progress
+from .running import Logged, Told, cancel_requests, forget_logs, write_logs, write_progress
 
 __all__ = [
     "AGAIN_OF",
@@ -34,6 +34,7 @@ __all__ = [
     "Firing",
     "Follower",
     "Lane",
+    "Logged",
     "Move",
     "Orphan",
     "Place",
@@ -56,6 +57,7 @@ __all__ = [
     "end_killed",
     "fire",
     "forget_claims",
+    "forget_logs",
     "give_back",
     "glance",
     "insert",
@@ -79,5 +81,6 @@ __all__ = [
     "strays",
     "unrecorded",
     "walk",
+    "write_logs",
     "write_progress",
 ]

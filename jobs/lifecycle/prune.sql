@@ -1,4 +1,4 @@
--- Prune: finished → gone, with its attempts. Whatever has been retried since, or is locked by
+-- Prune: finished → gone, with its attempts and logs. Whatever has been retried since, or is locked by
 -- somebody, stays.
 WITH old AS MATERIALIZED (
     SELECT id
@@ -8,5 +8,7 @@ WITH old AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), attempt AS (
     DELETE FROM jobs_attempt WHERE job_id = ANY (ARRAY (SELECT id FROM old))
+), log AS (
+    DELETE FROM jobs_log WHERE job_id = ANY (ARRAY (SELECT id FROM old))
 )
 DELETE FROM jobs_job WHERE id = ANY (ARRAY (SELECT id FROM old)) RETURNING id

@@ -34,6 +34,35 @@ def write_progress(connection: psycopg.Connection[Any], told: Sequence[Told]) ->
     )
 
 
+class Logged(NamedTuple):
+    """What an attempt has logged."""
+
+    job: Claimed
+    lines: int
+    text: str
+
+
+def write_logs(connection: psycopg.Connection[Any], logged: Sequence[Logged]) -> None:
+    """Write what attempts have logged so far, in place of what they had before."""
+    connection.execute(
+        statement("log"),
+        {
+            "ids": [one.job.id for one in logged],
+            "claims": [one.job.claim for one in logged],
+            "lines": [one.lines for one in logged],
+            "texts": [one.text for one in logged],
+        },
+    )
+
+
+def forget_logs(connection: psycopg.Connection[Any], jobs: Sequence[Claimed]) -> None:
+    """Delete what these attempts have logged."""
+    connection.execute(
+        statement("forget_logs"),
+        {"ids": [job.id for job in jobs], "attempts": [job.attempt for job in jobs]},
+    )
+
+
 def cancel_requests(connection: psycopg.Connection[Any], claims: Iterable[str]) -> list[str]:
     """The ids of running jobs under these claims that are to be cancelled."""
     rows = connection.execute(statement("cancel_requests"), {"claims": list(claims)}).fetchall()

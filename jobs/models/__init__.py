@@ -3,6 +3,7 @@
 from .attempt import Attempt
 from .claim import Claim
 from .job import Job, JobQuerySet
+from .log import AttemptLog
 from .progress import Progress
 from .queue import PausedTask, Queue
 from .schedule import Schedule
@@ -14,6 +15,7 @@ from .worker import Worker
 __all__ = [
     "FINAL",
     "Attempt",
+    "AttemptLog",
     "AttemptOutcome",
     "Claim",
     "Job",

@@ -25,6 +25,7 @@ from jobs.outcomes import (
 from .board import Board
 from .coroutines import CoroutineSlots
 from .demand import MOST_CLAIMED, Demand
+from .logs import Logs
 from .report import tell_outcome
 from .slots import ThreadSlots
 from .tally import Tally
@@ -60,6 +61,7 @@ class Recorder:
         self._later_at = 0.0
         self._told: dict[str, Told] = {}
         self._told_at = 0.0
+        self.logs = Logs()
         # How many attempts have ended here.
         self.ran = 0
         # Jobs that somebody wants cancelled.
@@ -102,6 +104,7 @@ class Recorder:
             self._told_at = now
             told, self._told = list(self._told.values()), {}
             lifecycle.write_progress(connection, told)
+        self.logs.write(connection, now)
 
     def gather(self, now: float) -> list[Ended]:
         """The next batch. It is nowhere else now: write it, or put it back."""
@@ -123,6 +126,7 @@ class Recorder:
         if any(told):
             # What ending jobs told last is written before they end.
             lifecycle.write_progress(connection, [one for one in told if one])
+        self.logs.end(connection, batch)
         sent = lifecycle.record(connection, batch)
         if self._ended_claims:
             lifecycle.forget_claims(connection, self._ended_claims)
@@ -150,6 +154,7 @@ class Recorder:
                     seconds += job.finished_at - job.started_at
                     ran += 1
         counts = self.tally.add(written)
+        self.logs.forget(written)
         self.ran += attempts
         batch.clear()
         if ran:

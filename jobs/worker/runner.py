@@ -23,6 +23,7 @@ from jobs.execution import (
     execute,
     execute_atomic,
     judge,
+    keep_logs,
     problem_of,
 )
 from jobs.lifecycle import Claimed
@@ -86,6 +87,8 @@ class Runner:
         self.dispatcher = Dispatcher(
             options, identity, self.slots, self.coroutines, board, bell, lifeline
         )
+        self._tell = self.dispatcher.recorder.tell
+        self._keeper = self.dispatcher.recorder.logs.of
 
     def run(self) -> None:
         """Run jobs until told to stop; the calling thread is the first slot."""
@@ -132,7 +135,7 @@ class Runner:
         self._bell.ring(Call.STOP)
 
     def _new_context(self, job: Claimed) -> Context:
-        return Context(job, self.dispatcher.recorder.tell, self._name)
+        return Context(job, self._tell, self._name, self._keeper)
 
     def _run(self, job: Claimed, context: Context) -> Outcome:
         task = self._begin(job, context)
@@ -254,6 +257,7 @@ def main(
 ) -> None:
     """The whole life of a runner process, after the fork."""
     stacks.show_on_demand(stacks_file)
+    keep_logs()
     gc.freeze()
     made = Runner(options, identity, board, bell, lifeline)
     made.run()

@@ -4,7 +4,7 @@ each attempt, and how it ended or what is still to come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,12 +16,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from jobs import conf, lifecycle
-from jobs.models import Attempt, Job, Schedule, State
+from jobs.models import Attempt, AttemptLog, Job, Schedule, State
 from jobs.models.attempt import FAILURES
 
 from ..places import Places
 from ..words import briefly
-from . import tracebacks
+from . import logs, tracebacks
 from .columns import is_put_off, shown_reason
 
 # So many attempts are shown without being asked for.
@@ -44,6 +44,8 @@ class Event:
     traceback: SafeString | str = ""
     # Where others of its kind are.
     kind_url: str = ""
+    # What the attempt has logged, for whom may see it.
+    log: logs.Shown | None = None
     # Whether its traceback is shown without being asked for.
     is_open: bool = False
 
@@ -59,19 +61,21 @@ class Told(NamedTuple):
 
 
 def of(job: Job[Any], places: Places, *, with_payload: bool) -> Told:
-    """From its beginning on. Two queries: its attempts, and its schedule if it has one."""
+    """From its beginning on. Three queries: its attempts, what they logged, and its schedule if it
+    has one."""
     attempts = list(job.history_of_attempts)
+    logged = logs.of(job) if with_payload else {}
     # One more is not worth a fold.
     split = len(attempts) - _LATE if len(attempts) > _LATE + 1 else 0
     early, late = attempts[:split], attempts[split:]
     first = [_enqueued(job, places), *_planned(job)]
     since = max(job.enqueued_at, job.run_at) if job.attempt == 1 else job.enqueued_at
-    told = list(_attempts(early, since, job, places, with_payload=with_payload))
+    told = list(_attempts(early, since, job, places, logged, with_payload=with_payload))
     if early:
         since = early[-1].finished_at
     rest = [
-        *_attempts(late, since, job, places, with_payload=with_payload),
-        *_last(job, attempts, since),
+        *_attempts(late, since, job, places, logged, with_payload=with_payload),
+        *_last(job, attempts, since, logged),
         *_cancelling(job, attempts),
         *_present(job),
     ]
@@ -130,6 +134,7 @@ def _attempts(
     since: datetime,
     job: Job[Any],
     places: Places,
+    logged: Mapping[int, AttemptLog],
     *,
     with_payload: bool,
 ) -> Iterator[Event]:
@@ -139,11 +144,14 @@ def _attempts(
         ended = _ended(attempt, with_payload=with_payload)
         if attempt.fingerprint and attempt.outcome in FAILURES:
             ended.kind_url = places.jobs(task=job.task, kind=attempt.fingerprint)
+        ended.log = logs.shown(logged.get(attempt.attempt))
         yield ended
         since = attempt.finished_at
 
 
-def _last(job: Job[Any], attempts: list[Attempt], since: datetime) -> Iterator[Event]:
+def _last(
+    job: Job[Any], attempts: list[Attempt], since: datetime, logged: Mapping[int, AttemptLog]
+) -> Iterator[Event]:
     """An attempt has no row of its own while it runs, nor if it succeeded."""
     if job.state not in (State.RUNNING, State.SUCCEEDED) or job.last_attempted_at is None:
         # What was claimed and given back has not started.
@@ -152,7 +160,9 @@ def _last(job: Job[Any], attempts: list[Attempt], since: datetime) -> Iterator[E
         return
     if attempts:
         since = max(attempts[-1].finished_at, job.run_at)
-    yield _started(job.attempt, job.last_attempted_at, job.worker, since)
+    started = _started(job.attempt, job.last_attempted_at, job.worker, since)
+    started.log = logs.shown(logged.get(job.attempt), is_open=job.state == State.RUNNING)
+    yield started
     if job.state == State.SUCCEEDED and job.finished_at is not None:
         took = (job.finished_at - job.last_attempted_at).total_seconds()
         yield Event(job.finished_at, _("succeeded"), "succeeded", [_after(took)])

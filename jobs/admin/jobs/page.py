@@ -18,7 +18,7 @@ from ..payload import folded, may_view_payload, pretty, without_sensitive
 from ..pictures import Life, lives
 from ..places import Places
 from ..words import briefly
-from . import life
+from . import life, logs
 from .asked import Asked
 from .columns import is_put_off, shown_progress
 from .python import as_python, call
@@ -95,8 +95,8 @@ def asked_again(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> d
 
 
 def download(request: HttpRequest, job: Job[Any]) -> JsonResponse:
-    """The row and its attempts, as a file. What is sensitive, or payload to who may not see that,
-    is not in it."""
+    """The row, its attempts and their logs, as a file. What is sensitive, or payload to who may
+    not see that, is not in it."""
     hidden = {"claimable", "claim"}
     if not may_view_payload(request):
         hidden |= {"arguments", "result", "metadata", "progress_message"}
@@ -118,6 +118,11 @@ def download(request: HttpRequest, job: Job[Any]) -> JsonResponse:
         }
         for attempt in job.history_of_attempts
     ]
+    if may_view_payload(request):
+        row["logs"] = [
+            {"attempt": log.attempt, "lines": log.lines, "text": log.text}
+            for log in logs.of(job).values()
+        ]
     answer = JsonResponse(row, json_dumps_params={"indent": 2, "ensure_ascii": False})
     answer["Content-Disposition"] = f'attachment; filename="job-{job.pk}.json"'
     return answer

@@ -52,6 +52,7 @@
         const again = box.querySelectorAll(FOCUSED)[focused];
         if (again) again.focus({ preventScroll: true });
       }
+      document.dispatchEvent(new Event("jobs:replaced"));
     }
 
     // Whether to go on.
