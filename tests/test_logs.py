@@ -96,8 +96,31 @@ def test_a_site_that_has_not_said_what_it_logs_keeps_info_and_shows_what_it_did(
         keep_logs()
 
         assert root.level == logging.INFO
-        assert [type(one) for one in root.handlers] == [type(logging.lastResort), LogHandler]
-        assert root.handlers[0].level == logging.WARNING
+        assert isinstance(root.handlers[1], LogHandler)
+
+
+def test_with_our_handler_the_console_shows_what_it_did_before(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    silent, heard = logging.getLogger("tests.silent"), logging.getLogger("tests.heard")
+    shown = logging.StreamHandler()
+    heard.addHandler(shown)
+
+    def said() -> str:
+        for one in (silent, heard):
+            one.warning("%s warns", one.name)
+            one.getChild("child").info("%s tells", one.name)
+        return capfd.readouterr().err
+
+    try:
+        with a_root():
+            before = said()
+            keep_logs()
+            # What a handler of somebody's own shows is theirs: a lower root lets more through.
+            assert said().replace("tests.heard tells\n", "") == before
+        assert before == "tests.silent warns\ntests.heard warns\n"
+    finally:
+        heard.removeHandler(shown)
 
 
 def test_a_site_that_has_said_what_it_logs_is_heeded() -> None:

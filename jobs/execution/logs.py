@@ -85,6 +85,19 @@ class LogHandler(logging.Handler):
         context.keep(line, self._most)
 
 
+class _LastResort(logging.Handler):
+    """Does what `logging` does for records that no handler gets: with ours, it would not."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None and logger is not logging.root:
+            if logger.handlers:
+                return
+            logger = logger.parent
+        if logging.lastResort is not None:
+            logging.lastResort.handle(record)
+
+
 def told(record: logging.LogRecord) -> str:
     """One record: when, how grave, who, what, and the traceback below it."""
     text = _format.format(record)
@@ -105,12 +118,8 @@ def keep_logs() -> None:
     settings = conf.settings()
     if settings.keep_log == "never":
         return
-    root = logging.getLogger()
+    root, handler = logging.getLogger(), LogHandler(settings.log_level)
     if not root.handlers:
-        if logging.lastResort is not None:
-            root.addHandler(logging.lastResort)
-        handler = LogHandler(settings.log_level)
+        root.addHandler(_LastResort(logging.WARNING))
         root.setLevel(min(root.level, handler.level))
-    else:
-        handler = LogHandler(settings.log_level)
     root.addHandler(handler)
