@@ -68,6 +68,7 @@ _LEVEL: Expectation = (
     "a level of logging, as 'INFO'",
     lambda value: isinstance(value, str) and value in logging.getLevelNamesMapping(),
 )
+_TEXT: Expectation = ("a text", lambda value: isinstance(value, str))
 _SWITCH: Expectation = ("True or False", lambda value: isinstance(value, bool))
 
 
@@ -163,6 +164,12 @@ class Settings:
     )
     threads: int = _setting(1, _COUNT, "Thread slots of a runner, for plain functions.")
     coroutines: int = _setting(100, _COUNT, "Coroutine slots of a runner, for async functions.")
+    admin_url: str = _setting(
+        "",
+        _TEXT,
+        "Where the admin is, as 'https://shop.example/admin/': lines of the log about failures, "
+        "and e-mails of these, then lead to the job and to the failures of its kind.",
+    )
     keep_log: str = _setting(
         "on_failure",
         _WHETHER_LOGS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from django.db.models.functions import Now, TruncMinute
 
 from jobs import frames, histogram, ids, lifecycle
 from jobs import task as as_task
-from jobs.models import Attempt, Claim, Job, Queue, Statistic, Worker
+from jobs.models import Attempt, AttemptLog, Claim, Job, Queue, Statistic, Worker
 from jobs.testing import make_job
 
 # (queue, task, jobs in a minute, share that fails, seconds)
@@ -129,6 +129,11 @@ def a_shop() -> dict[str, Job[Any]]:
         enqueued_at=Now() - timedelta(minutes=2), run_at=Now() - timedelta(minutes=2),
         last_attempted_at=Now() - timedelta(seconds=40),
     )  # fmt: skip
+    _its_like(failed)
+    _log(
+        running, 1,
+        *(("INFO", "shop.reports", f"page {page}: {page * 37} orders") for page in range(44, 49)),
+    )  # fmt: skip
     lifecycle.pause("search", by="ada", because="the index is rebuilt")
     lifecycle.pause_task("shop.tasks.update_stock", by="grace", because="stock is counted")
     return {"failed": failed, "running": running, "succeeded": job}
@@ -177,7 +182,42 @@ def _of_many_attempts() -> Job[Any]:
         message="Expecting value: line 1 column 1 (char 0)", traceback=told,
         fingerprint=frames.fingerprint(path, told),
     )  # fmt: skip
+    _log(
+        job, 4,
+        ("INFO", "shop.tasks", "charging 19.90 for order 4711"),
+        ("WARNING", "shop.bank", "bank.example has answered 200, as text/html"),
+        ("ERROR", "shop.bank", "no JSON: <!doctype html><title>We will be back soon</title>"),
+    )  # fmt: skip
     return job
+
+
+def _its_like(of: Job[Any]) -> None:
+    """Others that failed in the same way, more or less."""
+    last = Attempt.objects.get(job=of, attempt=4)
+    other = last.traceback.replace(
+        '/requests/models.py", line 980, in json', '/requests/compat.py", line 31, in loads'
+    )
+    for i in range(11):
+        job = make_job(
+            charge_card, [5000 + i], {"amount": Decimal("5")}, queue_name="payments",
+            state="failed" if i % 3 else "queued", error=ValueError(),
+            id=ids.first_of(timedelta(hours=1, seconds=i)),
+        )  # fmt: skip
+        said = "Extra data: line 2 column 1 (char 92)" if i % 4 == 0 else last.message
+        Attempt.objects.filter(job=job).update(
+            exception_class_path=last.exception_class_path, message=said,
+            traceback=other if i % 4 == 0 else last.traceback, fingerprint=last.fingerprint,
+            finished_at=Now() - timedelta(hours=(10 - i) ** 2 // 6, minutes=5),
+        )  # fmt: skip
+
+
+def _log(job: Job[Any], attempt: int, *records: tuple[str, str, str]) -> None:
+    at = datetime.now(UTC) - timedelta(seconds=len(records))
+    lines = [
+        f"{at + timedelta(seconds=i):%Y-%m-%dT%H:%M:%S}.123Z {level} {name}: {message}"
+        for i, (level, name, message) in enumerate(records)
+    ]
+    AttemptLog.objects.create(job=job, attempt=attempt, lines=len(lines), text="\n".join(lines))
 
 
 def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
@@ -187,6 +227,7 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "jobs": "job/",
         "failed": "job/?state=failed",
         "kinds": "job/kinds/",
+        "kind": f"job/kinds/{_kind_of(jobs['failed'])}/",
         "job": f"job/{jobs['failed'].pk}/change/",
         "running": f"job/{jobs['running'].pk}/change/",
         "again": f"job/{jobs['succeeded'].pk}/again/",
@@ -194,6 +235,10 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "workers": "worker/",
         "pause": "pausedtask/add/",
     }
+
+
+def _kind_of(job: Job[Any]) -> str:
+    return Attempt.objects.filter(job=job).latest("attempt").fingerprint
 
 
 def pictures(folder: Path) -> Path:

@@ -339,6 +339,24 @@ def test_failures_are_filtered_and_retried_all_at_once(
     assert (Job.objects.queued().count(), Job.objects.failed().count()) == (60, 10)
 
 
+def test_a_kind_of_failures_is_looked_at_and_silenced(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    for i in range(3):
+        make_job("shop.tasks.charge", state="failed", error=OSError(f"disk {i} full"))
+    browser.get(f"{live_server.url}/admin/jobs/job/kinds/")
+    press(browser, "#content-main th[scope=row] a")
+    for words in ("OSError", "disk 0 full", "disk 2 full", "3 like this"):
+        assert words in text_of(browser)
+    press(browser, "a.jobs-button")
+    browser.find_element(By.NAME, "because").send_keys("the disk is on its way")
+    press(browser, "button.default")
+
+    assert "by ada · the disk is on its way" in text_of(browser)
+    press(browser, "form[action*='/hear/'] button")
+    assert "Alarms tell of these failures again." in text_of(browser)
+
+
 def test_staff_with_few_permissions_see_no_verbs_and_no_payloads(
     started: webdriver.Chrome, live_server: Any
 ) -> None:

@@ -30,14 +30,14 @@ class PauseForm(forms.Form):
         max_length=1_000,
         required=False,
         widget=forms.TextInput(attrs={"size": 60}),
-        help_text=_("Others read it where they wonder why nothing runs."),
+        help_text=_("Others read it where they wonder why."),
     )
     minutes = forms.IntegerField(
         label=_("For how many minutes"),
         min_value=1,
         max_value=_LONGEST,
         required=False,
-        help_text=_("Empty: until somebody resumes it."),
+        help_text=_("Empty: until somebody ends it."),
     )
 
     @property

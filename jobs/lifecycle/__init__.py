@@ -16,15 +16,33 @@ from .insert import Draft, insert
 from .move import move
 from .pause import PART, park, pause, pause_task, resume, resume_task
 from .prune import FIRST, Walked, delete, prune, walk
-from .record import Ended, Sent, commit_finish, forget_claims, record, record_refused, unrecorded
-from .rescue import Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
+from .record import (
+    Ended,
+    Sent,
+    commit_finish,
+    forget_claims,
+    kind_of,
+    record,
+    record_refused,
+    unrecorded,
+)
+from .rescue import LOST_CLASS, Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
 from .retry import retry, retry_these
-from .running import Logged, Told, cancel_requests, forget_logs, write_logs, write_progress
+from .running import (
+    Logged,
+    Told,
+    cancel_requests,
+    forget_logs,
+    silenced,
+    write_logs,
+    write_progress,
+)
 
 __all__ = [
     "AGAIN_OF",
     "FIRST",
     "FOLLOWS",
+    "LOST_CLASS",
     "PART",
     "START",
     "Brought",
@@ -63,6 +81,7 @@ __all__ = [
     "insert",
     "is_gone",
     "is_refused",
+    "kind_of",
     "look",
     "move",
     "orphans",
@@ -78,6 +97,7 @@ __all__ = [
     "retry",
     "retry_these",
     "said_by",
+    "silenced",
     "strays",
     "unrecorded",
     "walk",

@@ -224,5 +224,9 @@ _NO_TEXTS = ("", "", "", "")
 
 
 def _texts(problem: Problem) -> tuple[str, str, str, str]:
-    kind = frames.fingerprint(problem.exception_class, problem.traceback)
-    return problem.exception_class, problem.message, problem.traceback, kind
+    return problem.exception_class, problem.message, problem.traceback, kind_of(problem)
+
+
+def kind_of(problem: Problem) -> str:
+    """What failures of its kind have in common (see jobs.frames)."""
+    return frames.fingerprint(problem.exception_class, problem.traceback)

@@ -17,7 +17,7 @@ from .record import Ended, record
 from .statements import statement
 
 # As it is kept.
-_LOST = "jobs.errors.JobLost"
+LOST_CLASS = "jobs.errors.JobLost"
 
 
 class Orphan(NamedTuple):
@@ -88,8 +88,8 @@ def give_back(
                 "charged": charged,
                 "started": None if started is None else list(started),
                 "keep_started": keep_started,
-                "exception": _LOST,
-                "kind": frames.fingerprint(_LOST, ""),
+                "exception": LOST_CLASS,
+                "kind": frames.fingerprint(LOST_CLASS, ""),
                 "notify": conf.settings().listen,
             },
         ).fetchall()

@@ -63,6 +63,11 @@ def forget_logs(connection: psycopg.Connection[Any], jobs: Sequence[Claimed]) ->
     )
 
 
+def silenced(connection: psycopg.Connection[Any]) -> set[tuple[str, str]]:
+    """(task, kind) of the failures of which no alarm is to tell."""
+    return set(connection.execute(statement("silenced")).fetchall())
+
+
 def cancel_requests(connection: psycopg.Connection[Any], claims: Iterable[str]) -> list[str]:
     """The ids of running jobs under these claims that are to be cancelled."""
     rows = connection.execute(statement("cancel_requests"), {"claims": list(claims)}).fetchall()

@@ -7,6 +7,7 @@ from .log import AttemptLog
 from .progress import Progress
 from .queue import PausedTask, Queue
 from .schedule import Schedule
+from .silence import Silence
 from .states import FINAL, AttemptOutcome, State
 from .statistic import Statistic
 from .unique import Unique
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "Queue",
     "Schedule",
+    "Silence",
     "State",
     "Statistic",
     "Unique",

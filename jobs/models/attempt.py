@@ -10,8 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from .job import Job
 from .states import AttemptOutcome
 
-# How an attempt ends with which its job may have failed for good.
-FAILURES = (AttemptOutcome.FAILED.value, AttemptOutcome.LOST.value)
+# How an attempt ends that went wrong.
+FAILURES = (
+    AttemptOutcome.FAILED.value, AttemptOutcome.LOST.value, AttemptOutcome.RETRIED.value,
+)  # fmt: skip
 
 
 class Attempt(models.Model):

@@ -27,6 +27,7 @@ from .coroutines import CoroutineSlots
 from .demand import MOST_CLAIMED, Demand
 from .logs import Logs
 from .report import tell_outcome
+from .silences import Silences
 from .slots import ThreadSlots
 from .tally import Tally
 
@@ -62,6 +63,7 @@ class Recorder:
         self._told: dict[str, Told] = {}
         self._told_at = 0.0
         self.logs = Logs()
+        self._silences = Silences()
         # How many attempts have ended here.
         self.ran = 0
         # Jobs that somebody wants cancelled.
@@ -163,7 +165,8 @@ class Recorder:
         # Last, and guarded: a log handler of the site's may raise, and all is booked.
         for ended in to_tell:
             with contextlib.suppress(Exception):
-                tell_outcome(ended.job, ended.outcome)
+                quietly = self._silences.cover(connection, ended.job.task, ended.outcome)
+                tell_outcome(ended.job, ended.outcome, quietly=quietly)
             # A handler may be slow, as one that sends mail is.
             self._board.expect(0.0)
 

@@ -1,26 +1,29 @@
 """One line of the log for each attempt that went wrong: at ERROR if the job has failed with it.
-Nothing is said of what went well."""
+Nothing is said of what went well, and of what somebody has silenced at INFO only."""
 
 from __future__ import annotations
 
 import logging
 import re
+from urllib.parse import urlencode
 
-from jobs import frames
-from jobs.lifecycle import Claimed, Rescued
+from jobs import conf, frames
+from jobs.lifecycle import LOST_CLASS, Claimed, Rescued, kind_of
 from jobs.models import State
 from jobs.outcomes import LOST, Cancelled, Failed, Outcome, Problem, Retried, TakenOver
 
 logger = logging.getLogger("jobs")
 
 
-def tell_outcome(job: Claimed, outcome: Outcome) -> None:
+def tell_outcome(job: Claimed, outcome: Outcome, *, quietly: bool = False) -> None:
     match outcome:
         case Failed(problem, reason):
-            _tell(logging.ERROR, job, "failed", problem, reason)
+            level = logging.INFO if quietly else logging.ERROR
+            _tell(level, job, "failed", problem, reason)
         case Retried(problem, delay, reason):
             again = f"failed, again in {delay.total_seconds():.1f} s"
-            _tell(logging.WARNING, job, again, problem, reason)
+            level = logging.INFO if quietly else logging.WARNING
+            _tell(level, job, again, problem, reason)
         case Cancelled(problem, reason):
             _tell(logging.INFO, job, "cancelled", problem, reason)
         case TakenOver():
@@ -33,18 +36,31 @@ def tell_outcome(job: Claimed, outcome: Outcome) -> None:
             )
 
 
-def tell_loss(job: Rescued, note: str) -> None:
+def tell_loss(job: Rescued, note: str, *, quietly: bool = False) -> None:
     """Of a job whose process died."""
     has_failed = job.state == State.FAILED
+    level = logging.ERROR if has_failed else logging.WARNING
+    kind = frames.fingerprint(LOST_CLASS, "")
     logger.log(
-        logging.ERROR if has_failed else logging.WARNING,
-        "%s lost its process (%s), and %s (job %s)",
+        logging.INFO if quietly else level,
+        "%s lost its process (%s), and %s (job %s)%s",
         job.task,
         note,
         "has failed" if has_failed else "runs again" if job.state == State.QUEUED else job.state,
         job.id,
-        extra={"job_id": job.id, "task": job.task, "reason": LOST},
+        _links(job.id, job.task, kind),
+        extra={"job_id": job.id, "task": job.task, "reason": LOST, "kind": kind},
     )
+
+
+def _links(job_id: str, task: str, kind: str) -> str:
+    """Where the job is shown, and the failures of its kind."""
+    admin = conf.settings().admin_url
+    if not admin:
+        return ""
+    base = f"{admin.rstrip('/')}/jobs/job"
+    query = urlencode({"task": task})
+    return f" {base}/{job_id}/change/ {base}/kinds/{kind}/?{query}"
 
 
 def _where(problem: Problem) -> str:
@@ -57,9 +73,10 @@ def _where(problem: Problem) -> str:
 
 
 def _tell(level: int, job: Claimed, what: str, problem: Problem, reason: str) -> None:
+    kind = kind_of(problem)
     logger.log(
         level,
-        "%s %s: %s: %s%s (job %s, attempt %s)",
+        "%s %s: %s: %s%s (job %s, attempt %s)%s",
         job.task,
         what,
         problem.exception_class.rpartition(".")[2],
@@ -67,11 +84,12 @@ def _tell(level: int, job: Claimed, what: str, problem: Problem, reason: str) ->
         _where(problem),
         job.id,
         job.attempt,
+        _links(job.id, job.task, kind),
         extra={
             "job_id": job.id,
             "task": job.task,
             "attempt": job.attempt,
             "reason": reason,
-            "kind": frames.fingerprint(problem.exception_class, problem.traceback),
+            "kind": kind,
         },
     )

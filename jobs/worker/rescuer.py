@@ -23,6 +23,7 @@ from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 from . import presence
 from .board import CANCELLED, FAILED, Board, Overdue
 from .report import tell_loss, tell_outcome
+from .silences import Silences
 from .tally import Tally
 
 logger = logging.getLogger("jobs")
@@ -72,6 +73,7 @@ class Rescuer:
         self.awake_since = time.monotonic()
         # When each stuck runner was freed last.
         self._freed: dict[UUID, float] = {}
+        self._silences = Silences()
 
     def died(self, runner: UUID, death: Death) -> None:
         """Remember how a runner died, until its claims are gone."""
@@ -118,7 +120,8 @@ class Rescuer:
             logger.warning("job %s: %s", one.id, str(error).strip())
             return
         if ended is not None:
-            tell_outcome(ended, outcome)
+            quietly = self._silences.cover(control, ended.task, outcome)
+            tell_outcome(ended, outcome, quietly=quietly)
             counted = _COUNTED[one.verdict] if one.verdict < 0 else "retried"
             self.tally.count(ended.queue_name, ended.task, counted)
             self._add({_COUNTED[one.verdict] if one.verdict < 0 else "retried": 1})
@@ -177,7 +180,7 @@ class Rescuer:
             return
         for job in rescued:
             if job.charged or job.state == State.FAILED:
-                tell_loss(job, note)
+                tell_loss(job, note, quietly=self._silences.cover_loss(control, job.task))
                 self.tally.count(job.queue_name, job.task, "lost")
         if rescued:
             self._add({"given_back": len(rescued)})

@@ -24,7 +24,7 @@ from jobs.models import Job
 
 from .. import overview
 from ..base import ShowingAdmin
-from . import kinds, page
+from . import kind, kinds, page
 from .bulk import action, is_id
 from .columns import COLUMNS, JobColumns
 from .filters import FILTERS
@@ -97,6 +97,9 @@ class JobAdmin(JobColumns, ShowingAdmin):
         """Of jobs that have ended; Django's own deletion would delete any."""
         return request.user.has_perm("jobs.delete_job")
 
+    def has_silence_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("jobs.silence_kind")
+
     def get_urls(self) -> list[URLPattern]:
         def at(route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
             return path(route, self.admin_site.admin_view(view), name=f"jobs_job_{name}")
@@ -107,6 +110,9 @@ class JobAdmin(JobColumns, ShowingAdmin):
         return [
             at("overview/", self._overview, "overview"),
             at("kinds/", self._kinds, "kinds"),
+            at("kinds/<str:fingerprint>/", self._kind, "kind"),
+            at("kinds/<str:fingerprint>/silence/", self._silence, "silence"),
+            at("kinds/<str:fingerprint>/hear/", require_POST(self._hear), "hear"),
             at("<uuid:pk>/life/", self._life, "life"),
             at("<uuid:pk>/download/", self._download, "download"),
             at("<uuid:pk>/retry/", require_POST(self._retry), "retry"),
@@ -143,9 +149,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
         return self._to(made)
 
     def _found(self, request: HttpRequest, pk: UUID) -> Job[Any]:
-        request.current_app = self.admin_site.name
-        if not self.has_view_permission(request):
-            raise PermissionDenied
+        self._may_see(request)
         job: Job[Any] = get_object_or_404(self.get_queryset(request), pk=pk)
         return job
 
@@ -165,10 +169,32 @@ class JobAdmin(JobColumns, ShowingAdmin):
 
     def _kinds(self, request: HttpRequest) -> HttpResponse:
         """Failures by their kind."""
+        self._may_see(request)
+        return render(request, "admin/jobs/job/kinds.html", kinds.context(self, request))
+
+    def _kind(self, request: HttpRequest, fingerprint: str) -> HttpResponse:
+        """The failures of one kind, and what may be done about them."""
+        self._may_see(request)
+        context = kind.context(self, request, fingerprint)
+        return render(request, "admin/jobs/job/kind.html", context)
+
+    def _silence(self, request: HttpRequest, fingerprint: str) -> HttpResponse:
+        """Asks first why, and for how long."""
+        self._may_see(request)
+        if not self.has_silence_permission(request):
+            raise PermissionDenied
+        return kind.silence(self, request, fingerprint)
+
+    def _hear(self, request: HttpRequest, fingerprint: str) -> HttpResponse:
+        self._may_see(request)
+        if not self.has_silence_permission(request):
+            raise PermissionDenied
+        return kind.hear(self, request, fingerprint)
+
+    def _may_see(self, request: HttpRequest) -> None:
         request.current_app = self.admin_site.name
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return render(request, "admin/jobs/job/kinds.html", kinds.context(self, request))
 
     def _overview(self, request: HttpRequest) -> HttpResponse:
         """What the front page shows, for its script."""

@@ -1,9 +1,11 @@
--- Failures by their kind: of the newest attempts with which jobs have failed, so many. By the hour,
--- for a picture; and how many of the jobs have failed with it for good and have not been retried.
+-- Failures by their kind: of the newest attempts that went wrong, so many. By the hour, for a
+-- picture; and how many of the jobs have failed with it for good and have not been retried, and how
+-- many are to be retried by themselves.
 WITH newest AS MATERIALIZED (
     SELECT id, job_id, attempt, fingerprint, exception_class_path, finished_at
     FROM jobs_attempt
-    WHERE outcome IN ('failed', 'lost')
+    WHERE outcome IN ('failed', 'lost', 'retried')
+      AND (%(kind)s::text IS NULL OR fingerprint = %(kind)s)
     ORDER BY id DESC
     LIMIT %(most)s
 )
@@ -16,6 +18,7 @@ SELECT
     )::integer,
     count(*),
     count(*) FILTER (WHERE job.state = 'failed' AND job.attempt = newest.attempt),
+    count(*) FILTER (WHERE job.state = 'queued' AND job.attempt = newest.attempt),
     min(newest.finished_at),
     max(newest.finished_at),
     max(newest.id),

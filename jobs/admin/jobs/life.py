@@ -143,7 +143,7 @@ def _attempts(
             yield _started(attempt.attempt, attempt.started_at, attempt.worker, since)
         ended = _ended(attempt, with_payload=with_payload)
         if attempt.fingerprint and attempt.outcome in FAILURES:
-            ended.kind_url = places.jobs(task=job.task, kind=attempt.fingerprint)
+            ended.kind_url = places.of("jobs_job_kind", attempt.fingerprint, task=job.task)
         ended.log = logs.shown(logged.get(attempt.attempt))
         yield ended
         since = attempt.finished_at

@@ -175,7 +175,7 @@ def _like(job: Job[Any], jobs: JobQuerySet, places: Places) -> dict[str, Any]:
 
 def _life(job: Job[Any], places: Places, this: Job[Any]) -> Life:
     seconds = None
-    if job.last_attempted_at is not None:
+    if job.last_attempted_at is not None and (job.finished_at or job.state == State.RUNNING):
         end = job.finished_at or datetime.now(UTC)
         seconds = max(0.0, (end - job.last_attempted_at).total_seconds())
     said = [

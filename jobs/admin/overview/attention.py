@@ -89,7 +89,7 @@ def _lost(found: Overview, places: Places) -> Iterator[Remark]:
 
 def _failing(found: Overview, places: Places) -> Iterator[Remark]:
     for name, sums in sorted(found.tasks.items(), key=lambda item: -item[1].counts["failed"]):
-        failed = sums.counts["failed"]
+        failed = max(0, sums.counts["failed"] - found.quiet.get(name, 0))
         if failed and failed >= _OFTEN * sums.ended:
             told = ngettext(
                 "In the last hour %(count)s job of %(task)s has failed, of %(all)s.",

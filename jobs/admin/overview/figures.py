@@ -25,8 +25,8 @@ from ..words import MOST
 from .sums import Row, Sums, packed
 
 M = TypeVar("M", bound=Model)
-# Of jobs that runners hold, and of errors, so many are looked at.
-MOST_HELD, MOST_ERRORS = 5_000, 500
+# Of jobs that runners hold, of errors, and of failures of a silenced kind, so many are looked at.
+MOST_HELD, MOST_ERRORS, MOST_QUIET = 5_000, 500, 1_000
 
 _STATEMENTS = read_all(Path(__file__).parent)
 
@@ -133,6 +133,8 @@ class Overview:
     paused_tasks: list[PausedTask]
     # By task.
     errors: dict[str, LastError]
+    # Failures of the last hour about which nobody wants to hear, by task.
+    quiet: dict[str, int]
     # See health.py.
     health: dict[str, Any]
 
@@ -147,6 +149,7 @@ class Small(NamedTuple):
     tasks: list[PausedTask]
     late: list[Schedule]
     errors: dict[str, LastError]
+    quiet: dict[str, int]
     health: dict[str, Any]
 
 
@@ -202,14 +205,19 @@ def read(
         late=small.late,
         paused_tasks=small.tasks,
         errors=small.errors,
+        quiet=small.quiet,
         health=small.health,
     )
 
 
 def _small(cursor: Any, *, with_errors: bool) -> Small:
-    parameters = {"most": MOST_HELD, "errors": MOST_ERRORS if with_errors else 0}
+    parameters = {
+        "most": MOST_HELD,
+        "errors": MOST_ERRORS if with_errors else 0,
+        "quiet": MOST_QUIET,
+    }
     cursor.execute(_STATEMENTS["now"], parameters)
-    now, workers, held, queues, tasks, late, errors, health = cursor.fetchone()
+    now, workers, held, queues, tasks, late, errors, quiet, health = cursor.fetchone()
     return Small(
         now,
         _instances(Worker, workers),
@@ -221,6 +229,7 @@ def _small(cursor: Any, *, with_errors: bool) -> Small:
             task: LastError(UUID(row["job_id"]), row["exception_class_path"], row["message"])
             for task, row in json.loads(errors).items()
         },
+        json.loads(quiet),
         json.loads(health),
     )
 

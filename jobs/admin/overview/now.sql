@@ -73,6 +73,33 @@ SELECT
             ORDER BY job.task, attempt.id DESC
         ) AS last
     ),
+    (
+        -- Failures of the last hour that are silenced, by task; of each kind as many as are told.
+        SELECT coalesce(jsonb_object_agg(quiet.task, quiet.count), '{}')
+        FROM (
+            SELECT silence.task, sum(newest.count) AS count
+            FROM jobs_silence AS silence
+            CROSS JOIN LATERAL (
+                SELECT count(*)
+                FROM (
+                    SELECT job_id, outcome, finished_at
+                    FROM jobs_attempt
+                    WHERE fingerprint = silence.fingerprint
+                      AND outcome IN ('failed', 'lost', 'retried')
+                    ORDER BY id DESC
+                    LIMIT %(quiet)s
+                ) AS attempt
+                CROSS JOIN LATERAL (
+                    SELECT task FROM jobs_job WHERE id = attempt.job_id OFFSET 0
+                ) AS job
+                WHERE attempt.outcome = 'failed'
+                  AND attempt.finished_at > statement_timestamp() - interval '1 hour'
+                  AND job.task = silence.task
+            ) AS newest
+            WHERE coalesce(silence.until > statement_timestamp(), true)
+            GROUP BY silence.task
+        ) AS quiet
+    ),
     jsonb_build_object(
         -- Who keeps dead rows from being removed, the oldest first.
         'transactions', (
