@@ -6,7 +6,7 @@ they take a psycopg connection that does nothing else (see `connection`), and ea
 fenced by the claim, or by the version of the schedule's row.
 """
 
-from .again import AGAIN_OF, again
+from .again import AGAIN_OF, CHANGED, again
 from .cancel import cancel, cancel_on, cancel_these
 from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
 from .connection import connect, is_gone, is_refused, pause_after
@@ -40,6 +40,7 @@ from .running import (
 
 __all__ = [
     "AGAIN_OF",
+    "CHANGED",
     "FIRST",
     "FOLLOWS",
     "LOST_CLASS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -11,17 +12,29 @@ from jobs.models import Job
 
 from .insert import Draft, insert
 
-# In the new job's metadata: which it repeats, and who wanted it.
-AGAIN_OF, BY = "again_of", "enqueued_by"
+# In the new job's metadata: which it repeats, who wanted it, and what he changed.
+AGAIN_OF, BY, CHANGED = "again_of", "enqueued_by", "changed"
 
 
-def again(job: Job[Any], *, by: str = "") -> Job[Any]:
+def again(
+    job: Job[Any],
+    *,
+    by: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    changed: Collection[str] = (),
+) -> Job[Any]:
     """Queue a job with the same task, arguments and options, due at once, in the caller's
-    transaction; it names the one that it repeats."""
+    transaction; it names the one that it repeats.
+
+    Or with other arguments, which the caller has checked, and what was changed of them.
+    """
     alias = job._state.db or DEFAULT_DB_ALIAS
     # SQL may have put anything there.
     kept = job.metadata if isinstance(job.metadata, dict) else {}
-    metadata = {**kept, AGAIN_OF: str(job.pk)} | ({BY: by} if by else {})
+    before = {key: value for key, value in kept.items() if key != CHANGED}
+    metadata = {**before, AGAIN_OF: str(job.pk)} | ({BY: by} if by else {})
+    if changed:
+        metadata[CHANGED] = list(changed)
     draft = Draft(
         task=job.task,
         queue_name=job.queue_name,
@@ -32,5 +45,7 @@ def again(job: Job[Any], *, by: str = "") -> Job[Any]:
         metadata=codec.dumps(metadata),
     )
     id_ = ids.uuid7()
-    insert(draft, [id_], [codec.dumps(job.arguments)], using=alias)
+    insert(
+        draft, [id_], [codec.dumps(job.arguments if arguments is None else arguments)], using=alias
+    )
     return Job.objects.using(alias).get(pk=id_)

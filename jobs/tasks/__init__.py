@@ -1,6 +1,6 @@
 """The desk: tasks, their names, and the calls that make jobs of them."""
 
-from .call import aenqueue, aenqueue_many, enqueue, enqueue_many, enqueue_on_commit
+from .call import aenqueue, aenqueue_many, enqueue, enqueue_many, enqueue_on_commit, recalled
 from .definition import AsyncTask, Task, as_task, task
 from .following import followers
 from .keeping import retention_of, shortest_retention
@@ -17,6 +17,7 @@ __all__ = [
     "enqueue_many",
     "enqueue_on_commit",
     "followers",
+    "recalled",
     "registered",
     "resolve",
     "retention_of",

@@ -233,6 +233,22 @@ def encoded_call(
     return {"args": positional, "kwargs": named}
 
 
+def recalled(task: Task[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call that is kept as JSON, checked as `enqueue` checks one: InvalidCall, NotStorable, …
+
+    Model instances are looked for: their model's DoesNotExist where one is gone.
+    """
+    from jobs.models.references import load
+
+    task = checked(task)
+    args = codec.decode(arguments["args"], load)
+    kwargs = {name: codec.decode(value, load) for name, value in arguments["kwargs"].items()}
+    made = encoded_call(task, tuple(args), kwargs)
+    what = f"the arguments of {task.name}"
+    codec.write(made, max_bytes=conf.settings().max_argument_bytes, what=what)
+    return made
+
+
 def _owner(task: Task[..., Any], index: int | None) -> str:
     return task.name if index is None else f"{task.name}, calls[{index}]"
 

@@ -140,11 +140,18 @@ class JobAdmin(JobColumns, ShowingAdmin):
         if not self.has_run_permission(request):
             raise PermissionDenied
         job = self._found(request, pk)
-        if request.method != "POST":
-            asked = page.asked_again(self, request, job)
+        form = page.form_again(request, job)
+        is_wrong = form is not None and "edited" in request.POST and not form.is_valid()
+        if request.method != "POST" or is_wrong:
+            asked = page.asked_again(self, request, job, form)
             return render(request, "admin/jobs/job/again.html", asked)
-        made = job.run_again(by=request.user.get_username())
-        self.log_addition(request, made, [{"added": {"name": str(_("again")), "object": str(job)}}])
+        by, changed = request.user.get_username(), []
+        if form is not None and "edited" in request.POST:
+            changed = list(form.changes)
+        call = form.call if form is not None and changed else None
+        made = lifecycle.again(job, by=by, arguments=call, changed=changed)
+        what = " ".join([str(_("again")), *changed])
+        self.log_addition(request, made, [{"added": {"name": what, "object": str(job)}}])
         self.message_user(request, _("It is queued again, as this new job."), messages.SUCCESS)
         return self._to(made)
 

@@ -110,6 +110,9 @@ def _enqueued(job: Job[Any], places: Places) -> Event:
             event.notes.append(
                 format_html('{} <a href="{}" class="jobs-id">{}</a>', words, url, other)
             )
+    if isinstance(changed := metadata.get(lifecycle.CHANGED), list) and changed:
+        names = ", ".join(str(name) for name in changed)
+        event.notes.append(gettext("with another %(names)s") % {"names": names})
     return event
 
 

@@ -19,6 +19,7 @@ from ..pictures import Life, lives
 from ..places import Places
 from ..words import briefly
 from . import life, logs
+from .arguments import ArgumentsForm, task_of
 from .asked import Asked
 from .columns import is_put_off, shown_progress
 from .python import as_python, call
@@ -81,14 +82,31 @@ def whole(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> dict[st
     return context | _like(job, jobs, Places(request))
 
 
-def asked_again(model_admin: JobAdmin, request: HttpRequest, job: Job[Any]) -> dict[str, Any]:
+def form_again(request: HttpRequest, job: Job[Any]) -> ArgumentsForm | None:
+    """Its arguments, to be changed, for who may see them. None also where nobody knows what the
+    task takes: then it is run again just as it was."""
+    task = task_of(job.task) if may_view_payload(request) else None
+    if task is None:
+        return None
+    try:
+        data = request.POST if request.method == "POST" else None
+        return ArgumentsForm(task, job.arguments, data)
+    except (TypeError, ValueError, LookupError):
+        # SQL may have put anything there.
+        return None
+
+
+def asked_again(
+    model_admin: JobAdmin, request: HttpRequest, job: Job[Any], form: ArgumentsForm | None
+) -> dict[str, Any]:
     """What is asked before a job is run again."""
     return {
         **model_admin.admin_site.each_context(request),
         "title": _("Run again"),
         "opts": model_admin.opts,
         "job": job,
-        "call": folded(call(job)) if may_view_payload(request) else "",
+        "form": form,
+        "call": folded(call(job)) if may_view_payload(request) and form is None else "",
         "back_url": Places(request).of("jobs_job_change", job.pk),
         "media": model_admin.media,
     }

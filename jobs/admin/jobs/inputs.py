@@ -1,0 +1,245 @@
+"""An input for each type that an argument may have. What a field gives is the argument as JSON
+keeps it (see jobs.codec), and what nobody has changed stays just as it is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import types
+import typing
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple, Union
+from uuid import UUID
+
+from django import forms
+from django.apps import apps
+from django.db.models import Model
+from django.utils.timezone import get_current_timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from jobs import codec
+from jobs.errors import NotStorable
+from jobs.models.references import load
+
+
+class _Nothing:
+    """Stands for an argument that is not given."""
+
+    def __repr__(self) -> str:
+        return "–"
+
+
+NOTHING: Any = _Nothing()
+# A text with more characters, or more lines, has room for more.
+_SHORT = 60
+_BY_TYPE: dict[Any, str] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    Decimal: "decimal",
+    datetime: "datetime",
+    date: "date",
+    time: "time",
+    timedelta: "timedelta",
+    UUID: "uuid",
+    bytes: "bytes",
+}
+
+
+class Hint(NamedTuple):
+    """What an annotation says: of which kind, of which model, and whether None may be."""
+
+    kind: str
+    model: str = ""
+    is_nullable: bool = False
+
+
+def read_hint(annotation: Any) -> Hint:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return read_hint(typing.get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        others = [one for one in typing.get_args(annotation) if one is not type(None)]
+        is_nullable = len(others) < len(typing.get_args(annotation))
+        return (read_hint(others[0]) if len(others) == 1 else Hint(""))._replace(
+            is_nullable=is_nullable
+        )
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return Hint("model", annotation._meta.label)
+    return Hint(_BY_TYPE.get(annotation, ""))
+
+
+def kind_of(kept: Any, hint: Hint) -> Hint:
+    """As which kind a kept value is edited; where there is none, the annotation decides."""
+    if kept is None or kept is NOTHING:
+        return hint if hint.kind else hint._replace(kind="json")
+    is_nullable = hint.is_nullable
+    if isinstance(kept, dict) and codec.TAG in kept:
+        name, said = kept[codec.TAG]
+        if name == "model":
+            return Hint("model", said[0], is_nullable)
+        # What a field could not give back as it is.
+        is_odd = name == "time" and (said[1] or "+" in said[0])
+        return Hint(name if name in _FIELDS and not is_odd else "json", "", is_nullable)
+    if type(kept) is int and hint.kind == "float":
+        return Hint("float", "", is_nullable)
+    found = _BY_TYPE.get(type(kept), "json")
+    return Hint(found if found in ("bool", "int", "float", "str") else "json", "", is_nullable)
+
+
+class _Moment(forms.CharField):
+    """In the zone in which it is kept."""
+
+    def __init__(self, kept: Any, **kwargs: Any) -> None:
+        super().__init__(widget=forms.DateTimeInput({"type": "datetime-local", "step": "any"}))
+        self.required = kwargs["required"]
+        value = None if kept is NOTHING or kept is None else codec.decode(kept, load)
+        self._zone = get_current_timezone() if value is None else value.tzinfo
+        if self._zone is not None:
+            self.help_text = str(self._zone)
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=self._zone)
+        except ValueError:
+            raise forms.ValidationError(_("No moment that can be read.")) from None
+
+
+class _Bytes(forms.CharField):
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        try:
+            return base64.b64decode(text, validate=True) if text else None
+        except binascii.Error:
+            raise forms.ValidationError(_("No base64.")) from None
+
+
+class _Json(forms.CharField):
+    """As it is kept, tags and all."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(widget=forms.Textarea({"rows": 3, "cols": 60}), **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            return codec.decode(json.loads(text), load)
+        except Exception as error:
+            # A tag may say anything, and a model may be gone.
+            raise forms.ValidationError(f"{type(error).__name__}: {error}") from None
+
+
+class _Key(forms.CharField):
+    """The key of a model's row, which must be there."""
+
+    def __init__(self, label: str, **kwargs: Any) -> None:
+        super().__init__(help_text=label, **kwargs)
+        self._label = label
+
+    def clean(self, value: Any) -> Any:
+        text = super().clean(value)
+        if not text:
+            return None
+        model = apps.get_model(self._label)
+        try:
+            return model._base_manager.get(pk=text)
+        except (model.DoesNotExist, ValueError, forms.ValidationError):
+            told = gettext("There is no %(model)s with this key.")
+            named = {"model": model._meta.verbose_name}
+            raise forms.ValidationError(told % named) from None
+
+
+def _yes_or_no(*, required: bool) -> forms.Field:
+    choices = [("true", _("yes")), ("false", _("no"))]
+    return forms.TypedChoiceField(
+        choices=choices if required else [("", "–"), *choices],
+        coerce=lambda text: text == "true",
+        empty_value=None,
+        required=required,
+    )
+
+
+def _typed(kind: str) -> Callable[..., forms.Field]:
+    def make(*, required: bool) -> forms.Field:
+        if kind == "date":
+            widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+            return forms.DateField(widget=widget, input_formats=["%Y-%m-%d"], required=required)
+        widget_ = forms.TimeInput({"type": "time", "step": "any"}, format="%H:%M:%S.%f")
+        formats = ["%H:%M:%S.%f", "%H:%M:%S", "%H:%M"]
+        return forms.TimeField(widget=widget_, input_formats=formats, required=required)
+
+    return make
+
+
+_FIELDS: dict[str, Callable[..., forms.Field]] = {
+    "bool": _yes_or_no,
+    "int": forms.IntegerField,
+    "float": lambda *, required: forms.FloatField(
+        required=required, widget=forms.NumberInput({"step": "any"})
+    ),
+    "decimal": lambda *, required: forms.DecimalField(
+        required=required, widget=forms.NumberInput({"step": "any"})
+    ),
+    "date": _typed("date"),
+    "time": _typed("time"),
+    "datetime": _Moment,
+    "timedelta": forms.DurationField,
+    "uuid": forms.UUIDField,
+    "bytes": _Bytes,
+    "json": _Json,
+}
+
+
+def field(kept: Any, hint: Hint, *, required: bool) -> forms.Field:
+    """The field of an argument, with what it shows at first."""
+    kind, label, _ = kind_of(kept, hint)
+    made: forms.Field
+    if kind == "str":
+        is_long = isinstance(kept, str) and (len(kept) > _SHORT or "\n" in kept)
+        widget: Any = forms.Textarea({"rows": 4, "cols": 60}) if is_long else forms.TextInput
+        made = forms.CharField(widget=widget, strip=False, required=False)
+    elif kind == "model":
+        made = _Key(label, required=required)
+    elif kind == "datetime":
+        made = _Moment(kept, required=required)
+    else:
+        made = _FIELDS[kind](required=required)
+    made.initial = _shown(kind, kept)
+    return made
+
+
+def _shown(kind: str, kept: Any) -> Any:
+    if kept is NOTHING or kept is None:
+        return None
+    if kind == "json":
+        return json.dumps(kept, ensure_ascii=False)
+    if kind == "bool":
+        return "true" if kept else "false"
+    if kind in ("int", "float", "str"):
+        return kept
+    said = kept[codec.TAG][1]
+    if kind == "model":
+        return str(codec.decode(said[1], load))
+    value = codec.decode(kept, load)
+    if kind == "datetime":
+        return value.replace(tzinfo=None).isoformat()
+    return said if kind == "bytes" else value
+
+
+def encoded(value: Any, name: str) -> Any:
+    """What a field gave, as JSON keeps it."""
+    try:
+        return codec.encode(value, name)
+    except NotStorable as error:
+        raise forms.ValidationError(str(error)) from None
