@@ -65,7 +65,7 @@ zones: $(READY) ## Cron lines in every time zone around every clock change, besi
 
 pictures: $(READY) ## The docs' screenshots, taken anew (needs chromium and its driver)
 	@PICTURES=.pictures $(BIN)/python -m pytest -q tests/test_browser.py -k small_screen
-	@for kept in overview:light-1400 failed:light-1400 kinds:light-1400 kind:light-1400 job:light-1400 \
+	@for kept in overview:light-1400 failed:light-1400 kinds:light-1400 kind:light-1400 again:light-1400 job:light-1400 \
 		running:light-1400; do \
 		cp .pictures/$${kept%:*}-$${kept#*:}.png docs/images/$${kept%:*}.png; done
 	@cp .pictures/overview-dark-1400.png docs/images/overview-dark.png

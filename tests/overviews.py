@@ -230,7 +230,7 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "kind": f"job/kinds/{_kind_of(jobs['failed'])}/",
         "job": f"job/{jobs['failed'].pk}/change/",
         "running": f"job/{jobs['running'].pk}/change/",
-        "again": f"job/{jobs['succeeded'].pk}/again/",
+        "again": f"job/{jobs['failed'].pk}/again/",
         "queues": "queue/",
         "workers": "worker/",
         "pause": "pausedtask/add/",

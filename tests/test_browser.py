@@ -16,6 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from jobs import enqueue_many
 from jobs.models import Job, Queue, Schedule
 from jobs.testing import make_job
 from tests import tasks
@@ -296,6 +297,44 @@ def test_a_failed_job_is_retried_and_an_ended_one_run_again(
     press(browser, "button.default")
     assert "It is queued again, as this new job." in text_of(browser)
     assert Job.objects.latest("id").metadata["again_of"] == str(done.pk)
+
+
+def test_an_argument_is_changed_and_the_job_run_again(
+    browser: webdriver.Chrome, live_server: Any
+) -> None:
+    failed = make_job(tasks.add, [2], {"b": 3}, state="failed")
+    browser.get(f"{live_server.url}/admin/jobs/job/{failed.pk}/again/")
+    field = browser.find_element(By.NAME, "arg-b")
+    assert (field.get_attribute("type"), field.get_attribute("value")) == ("number", "3")
+    field.clear()
+    press(browser, "button.default")
+    assert "This field is required." in text_of(browser)
+    browser.find_element(By.NAME, "arg-b").send_keys("40")
+    press(browser, "button.default")
+
+    assert "with another b" in text_of(browser)
+    made = Job.objects.latest("id")
+    assert (made.args, made.kwargs, made.metadata["changed"]) == ([2], {"b": 40}, ["b"])
+
+
+def test_what_is_much_is_done_in_the_background_and_watched(
+    browser: webdriver.Chrome, live_server: Any, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    enqueue_many(tasks.noop.using(queue_name="nobodys"), [()] * 2_500)
+    start_worker("--processes", "1", "-Q", "default").until_ready()
+    browser.get(f"{live_server.url}/admin/jobs/job/?queue=nobodys")
+    browser.find_element(By.ID, "action-toggle").click()
+    browser.find_element(By.CSS_SELECTOR, ".actions .question a").click()
+    Select(browser.find_element(By.NAME, "action")).select_by_value("cancel")
+    press(browser, ".actions button[name=index]")
+    assert "a worker does it in the background" in text_of(browser)
+    press(browser, "button.jobs-destroys")
+
+    press(browser, ".messagelist a")
+    eventually(lambda: "2500 of 2500" in text_of(browser))
+    shown = "return document.querySelector('.jobs-life-box').dataset.state"
+    eventually(lambda: browser.execute_script(shown) == "succeeded")
+    assert Job.objects.cancelled().count() == 2_500
 
 
 def test_a_queue_is_paused_with_a_reason_and_resumed_from_the_overview(

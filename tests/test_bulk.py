@@ -1,22 +1,25 @@
 """What is done to many jobs at once: told first, then done, and written down."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from jobs import Job, lifecycle
-from jobs.admin.jobs import bulk
+from jobs import Job, lifecycle, task
+from jobs.admin.jobs import background, doing, every
 from jobs.admin.jobs.walk import Found
-from jobs.models import Attempt, Queue, State
-from jobs.testing import make_job
+from jobs.models import Attempt, Queue, State, Worker
+from jobs.testing import make_job, run_jobs, travel
 from tests.test_admin import LIST, client_with
+from tests.test_overview import worker
 
 STATES = [state.value for state in State]
 
@@ -62,6 +65,7 @@ def states() -> dict[str, int]:
         ("cancel", {"waiting", "queued", "running"}),
         ("move", {"waiting", "queued"}),
         ("prioritise", {"waiting", "queued"}),
+        ("again", {"succeeded", "failed", "cancelled"}),
         ("remove", {"succeeded", "failed", "cancelled"}),
     ],
 )
@@ -169,8 +173,8 @@ def test_a_row_of_the_sites_that_needs_a_job_keeps_it_and_says_so(superuser: Cli
 def test_all_that_match_are_done_on_every_page_and_no_other(
     superuser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_PART", 7)
-    monkeypatch.setattr(bulk, "_STEPS", (9,))
+    monkeypatch.setattr(every, "PART", 7)
+    monkeypatch.setattr(every, "_STEPS", (9,))
     for _ in range(60):
         make_job("a.b", state="failed")
         make_job("a.c", state="failed")
@@ -229,8 +233,8 @@ def test_failures_with_an_error_are_retried_by_it(superuser: Client) -> None:
 def test_what_takes_too_long_is_left_for_another_time(
     superuser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "_PART", 5)
-    monkeypatch.setattr(bulk, "_LONGEST", 0.0)
+    monkeypatch.setattr(every, "PART", 5)
+    monkeypatch.setattr(doing, "_LONGEST", 0.0)
     for _ in range(12):
         make_job("a.b")
 
@@ -334,7 +338,7 @@ def test_what_a_verb_changes_does_not_come_again(
     superuser: Client, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes further down in the very order in which all are walked."""
-    monkeypatch.setattr(bulk, "_PART", 7)
+    monkeypatch.setattr(every, "PART", 7)
     Queue.objects.create(name="zzz")
     for _ in range(40):
         make_job()
@@ -352,7 +356,7 @@ def test_a_walk_that_was_cut_off_is_told(
     superuser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_job(state="failed")
-    monkeypatch.setattr(bulk, "walk", lambda *_, **__: Found([], "", 0, is_cut=True))
+    monkeypatch.setattr(every, "walk", lambda *_, **__: Found([], "", 0, is_cut=True))
 
     text = confirm(superuser, "remove", Job.objects.all()[:1], select_across="1")
 
@@ -377,7 +381,7 @@ def test_what_a_trigger_refuses_is_told_and_what_was_done_is_in_the_log(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     superuser = client_with(is_superuser=True)
-    monkeypatch.setattr(bulk, "_PART", 1)
+    monkeypatch.setattr(every, "PART", 1)
     jobs = [make_job(state="failed") for _ in range(4)]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -397,3 +401,206 @@ def test_what_a_trigger_refuses_is_told_and_what_was_done_is_in_the_log(
     assert "2 jobs are queued again." in text
     assert Job.objects.queued().count() == 2
     assert "retry: 2 jobs" in LogEntry.objects.get().change_message
+
+
+# With other arguments.
+
+
+@task
+def charge(order: int, *, amount: Decimal = Decimal(1), note: str | None = None) -> None: ...
+
+
+def test_many_jobs_are_run_again_with_the_same_change(superuser: Client) -> None:
+    jobs = [
+        make_job(charge, [i], {"amount": Decimal(i), "note": "x"}, state="failed") for i in range(3)
+    ]
+    left = make_job(charge, [9])
+    shown = ask(superuser, "again", [*jobs, left])
+    text = shown.content.decode()
+    assert "change amount" in text
+    sent = {
+        "confirmed": "1", "seen_at": shown.context["seen_at"], "arg-set-amount": "on",  # type: ignore[attr-defined]
+        "arg-amount": "2.50", "arg-set-note": "on", "arg-note": "", "arg-order": "77",
+    }  # fmt: skip
+    preview = ask(superuser, "again", [*jobs, left], **sent, preview="1").content.decode()
+    assert "charge(0, note=&#x27;x&#x27;, amount=Decimal(&#x27;0&#x27;))" in preview
+    assert "charge(0, amount=Decimal(&#x27;2.50&#x27;), note=None)" in preview
+    assert "charge(9" not in preview
+    assert Job.objects.count() == 4
+    wrong = ask(superuser, "again", jobs, **sent | {"arg-amount": "much"}).content.decode()
+    assert "Enter a number." in wrong
+
+    told = ask(superuser, "again", [*jobs, left], **sent).content.decode()
+    assert "3 jobs are run again, as new ones." in told
+    assert "1 job was left as it is" in told
+    made = Job.objects.exclude(pk__in=[job.pk for job in [*jobs, left]]).order_by("pk")
+    assert [job.args for job in made] == [[0], [1], [2]]
+    assert {job.kwargs["amount"]["$jobs"][1] for job in made} == {"2.50"}
+    assert {job.metadata["again_of"] for job in made} == {str(job.pk) for job in jobs}
+    assert {tuple(job.metadata["changed"]) for job in made} == {("amount", "note")}
+    assert {job.state for job in made} == {"queued"}
+
+
+def test_many_jobs_are_run_again_as_they_were(superuser: Client) -> None:
+    jobs = [make_job("gone.away", [i], state="failed") for i in range(2)]
+    other = make_job(charge, [1], state="succeeded")
+
+    text = ask(superuser, "again", [*jobs, other]).content.decode()
+    assert "arg-set" not in text
+    assert "3 jobs are run again" in confirm(superuser, "again", [*jobs, other])
+    assert Job.objects.queued().filter(task="gone.away").count() == 2
+
+
+def test_what_a_change_does_not_fit_is_left(superuser: Client) -> None:
+    good, odd = (make_job(charge, [1], state="failed") for _ in range(2))
+    Job.objects.filter(pk=odd.pk).update(arguments={"args": [1, 2, 3], "kwargs": {}})
+    shown = ask(superuser, "again", [good, odd])
+    sent = {
+        "confirmed": "1", "seen_at": shown.context["seen_at"], "arg-set-order": "on",  # type: ignore[attr-defined]
+        "arg-order": "5",
+    }  # fmt: skip
+
+    preview = ask(superuser, "again", [good, odd], **sent, preview="1").content.decode()
+    assert "cannot be changed so" in preview
+    assert "1 job is run again" in ask(superuser, "again", [good, odd], **sent).content.decode()
+
+
+def test_who_may_not_see_arguments_changes_none(db: None) -> None:
+    few = client_with("view_job", "run_job")
+    job = make_job(charge, [1], state="failed")
+
+    assert "arg-set" not in ask(few, "again", [job]).content.decode()
+    assert "1 job is run again" in confirm(
+        few, "again", [job], **{"arg-set-order": "on", "arg-order": "5"}
+    )
+    assert Job.objects.queued().get().args == [1]
+
+
+# In the background.
+
+
+@pytest.fixture
+def many(db: None, monkeypatch: pytest.MonkeyPatch) -> list[Job[Any]]:
+    """More than a request does, and a worker is there."""
+    monkeypatch.setattr(background, "AT_ONCE", 10)
+    monkeypatch.setattr(every, "PART", 4)
+    worker()
+    return [make_job(charge, [i], state="failed") for i in range(15)]
+
+
+def the_bulk() -> Job[Any]:
+    found: Job[Any] = Job.objects.get(task="jobs.admin.jobs.background.bulk")
+    return found
+
+
+def test_what_is_much_is_done_by_a_worker(superuser: Client, many: list[Job[Any]]) -> None:
+    other = make_job("shop.other", state="failed")
+    query = f"?state=failed&task={charge.name}"
+    shown = ask(superuser, "retry", many[:1], query, select_across="1").content.decode()
+    assert "a worker does it in the background" in shown
+
+    text = confirm(superuser, "retry", many[:1], query, select_across="1", delay="30")
+    job = the_bulk()
+    assert f'<a href="/admin/jobs/job/{job.pk}/change/">Watch it, or stop it</a>' in text
+    assert states() == {"failed": 16, "queued": 1}
+    make_job(charge, state="failed")
+    assert run_jobs(job) == [job]
+
+    job.refresh()
+    assert (job.state, job.return_value) == ("succeeded", 15)
+    assert (job.progress_done, job.progress_total) == (15, 15)
+    assert states() == {"succeeded": 1, "queued": 15, "failed": 2}
+    other.refresh()
+    assert other.state == "failed"
+    [entry] = LogEntry.objects.all()
+    assert (entry.user.username, entry.change_message) == (
+        "ada", "retry: 15 jobs that matched. delay=30",
+    )  # fmt: skip
+
+
+def test_each_part_is_done_once_whenever_it_is_interrupted(
+    superuser: Client, many: list[Job[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm(superuser, "again", many[:1], "?state=failed", select_across="1")
+    job, done = the_bulk(), lifecycle.again
+
+    def dies(*args: Any, **named: Any) -> Job[Any]:
+        # In the midst of the third part.
+        if Job.objects.filter(metadata__has_key="again_of").count() == 10:
+            raise OSError("the plug was pulled")
+        return done(*args, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lifecycle, "again", dies)
+        run_jobs(job)
+    job.refresh()
+    assert (job.state, job.failures) == ("queued", 1)
+    assert job.metadata["bulk"]["done"] == 8
+    assert Job.objects.filter(metadata__has_key="again_of").count() == 8
+
+    with travel(timedelta(hours=1)):
+        run_jobs(job)
+    job.refresh()
+    assert (job.state, job.return_value) == ("succeeded", 15)
+    repeated = Job.objects.filter(metadata__has_key="again_of")
+    assert {row.metadata["again_of"] for row in repeated} == {str(one.pk) for one in many}
+    assert repeated.count() == 15
+
+
+def test_whoever_may_not_any_more_does_nothing_in_the_background(
+    many: list[Job[Any]],
+) -> None:
+    few = client_with("view_job", "retry_job")
+    confirm(few, "retry", many[:1], "?state=failed", select_across="1")
+    User.objects.get(username="ada").user_permissions.clear()
+    job = the_bulk()
+    run_jobs(job)
+
+    assert "may not retry jobs any more" in job.history.latest("id").message
+    assert Job.objects.failed().count() == 15
+
+
+def test_nobody_has_it_done_in_anothers_name(superuser: Client, many: list[Job[Any]]) -> None:
+    confirm(superuser, "retry", many[:1], "?state=failed", select_across="1")
+    job = the_bulk()
+    Job.objects.filter(pk=job.pk).update(priority=-100)
+    changed = job.arguments["kwargs"] | {"verb": "remove"}
+    forged = lifecycle.again(job, arguments={"args": [], "kwargs": changed})
+    repeated = job.run_again(by="eve")
+    for one in (forged, repeated):
+        run_jobs(one)
+        one.refresh()
+        assert "nobody has confirmed this" in one.history.latest("id").message
+
+    assert Job.objects.failed().count() == 15
+    shown = superuser.get(f"/admin/jobs/job/{job.pk}/change/").content.decode()
+    assert job.kwargs["signature"] not in shown
+    run_jobs(job)
+    assert Job.objects.failed().count() == 0
+
+
+def test_one_who_is_gone_does_nothing_in_the_background(
+    superuser: Client, many: list[Job[Any]]
+) -> None:
+    confirm(superuser, "retry", many[:1], "?state=failed", select_across="1")
+    User.objects.update(is_active=False)
+    run_jobs(the_bulk())
+
+    assert Job.objects.failed().count() == 15
+
+
+def test_without_a_worker_it_is_done_at_once(superuser: Client, many: list[Job[Any]]) -> None:
+    Worker.objects.update(heartbeat_at=Now() - timedelta(hours=1))
+
+    text = confirm(superuser, "retry", many[:1], "?state=failed", select_across="1")
+
+    assert "15 jobs are queued again." in text
+    assert "in the background" not in text
+
+
+def test_a_site_without_a_default_queue_does_it_in_one_that_it_has(db: None) -> None:
+    with override_settings(JOBS={"QUEUES": ["mail", "reports"]}):
+        assert background._task().queue_name == "mail"
+    assert background._task().queue_name == "default"
+    with override_settings(JOBS={"TASKS": {"jobs.admin.*": {"queue_name": "slow"}}}):
+        assert background._task().queue_name == "slow"

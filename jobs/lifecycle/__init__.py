@@ -14,6 +14,7 @@ from .fire import Firing, Move, fire
 from .follow import FOLLOWS, Follower, said_by
 from .insert import Draft, insert
 from .move import move
+from .note import note
 from .pause import PART, park, pause, pause_task, resume, resume_task
 from .prune import FIRST, Walked, delete, prune, walk
 from .record import (
@@ -85,6 +86,7 @@ __all__ = [
     "kind_of",
     "look",
     "move",
+    "note",
     "orphans",
     "park",
     "pause",

@@ -136,8 +136,6 @@ class ArgumentsForm(forms.Form):
                 self.changes[name] = self._encoded(name, given[name])
             except forms.ValidationError as error:
                 self.add_error(name, error)
-        if self._is_sample and not self.errors and not self.changes:
-            raise forms.ValidationError(_("Choose what is to be changed."))
         if not self.errors:
             try:
                 self.call = changed(self._task, self._bound.call(self._task), self.changes)
@@ -165,7 +163,7 @@ class ArgumentsForm(forms.Form):
             if parameter.default is parameter.empty:
                 raise forms.ValidationError(_("This argument has no default."))
             return NOTHING
-        if value == "" and self._kept(name) is None:
+        if value == "" and self._kept(name) != "" and self._may_be_none(name):
             return None
         return encoded(value, name)
 

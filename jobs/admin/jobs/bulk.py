@@ -1,44 +1,38 @@
 """What is done to many jobs: the selected ones, or all that match. First a page says what will
-happen to how many; then it is done, a thousand at a time, each in a transaction of its own.
+happen to how many; then it is done, now or in the background.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from django.contrib import messages
 from django.contrib.admin import helpers
-from django.contrib.admin.models import CHANGE, DELETION, LogEntry
-from django.contrib.contenttypes.models import ContentType
-from django.db import DatabaseError, OperationalError, connections
-from django.db.models import Count, Q, QuerySet
+from django.db import OperationalError, connections
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
-from jobs.models import FINAL, Attempt, Job, State
+from jobs.models import Job, State
 
+from ..payload import may_view_payload
 from ..words import whole
-from .listing import JobChangeList
+from . import background, doing
+from .again import AgainForm
 from .verbs import VERBS, Verb
-from .walk import estimate, patiently, walk
+from .walk import estimate, patiently
 
 if TYPE_CHECKING:
     from . import JobAdmin
 
-# So many in one transaction, and so long in one request, in seconds.
-_PART, _LONGEST = 1_000, 20.0
-# Of all that match, so many rows are looked at by one statement.
-_STEPS = (20_000,)
-# So many tasks are named.
-_TASKS = 5
+# So many tasks are named, and so many jobs shown as they will be.
+_TASKS, _SHOWN = 5, 5
 
 
 def action(name: str) -> Callable[..., HttpResponse | None]:
@@ -64,17 +58,27 @@ def _page(
     # As Django's own form reads it.
     is_all = request.POST.get("select_across", "") not in ("", "0", "false", "False")
     seen_at = _seen_at(request) if "confirmed" in request.POST else None
-    form = verb.form(None if seen_at is None else request.POST)
     back_url = _back_url(model_admin, request, selected)
-    if seen_at is not None and form.is_valid():
-        if is_all:
-            _do_all(model_admin, request, verb, form.cleaned_data, seen_at)
-        else:
-            _do_these(model_admin, request, verb, queryset, form.cleaned_data, seen_at)
-        return HttpResponseRedirect(back_url)
     jobs = queryset.order_by()
-    counts = _counts(jobs)
-    chosen = _listed(model_admin, request).chosen if is_all else []
+    listed: Any = model_admin.get_changelist_instance(request) if is_all else None
+    counts: Counts | None = None
+    some: list[Job[Any]] = []
+    if verb.is_again:
+        # Its form depends on them.
+        rows = listed.result_list if is_all else jobs.filter(state__in=verb.states)
+        counts, some = _counts(jobs), [job for job in rows if job.state in verb.states][:_SHOWN]
+    tasks = _tasks_of(verb, counts, listed)
+    form = _form(request, verb, None if seen_at is None else request.POST, some, tasks)
+    if seen_at is not None and form.is_valid() and "preview" not in request.POST:
+        said = form.said if isinstance(form, AgainForm) else form.cleaned_data
+        if listed is not None:
+            total = _done(_counts(jobs), verb)
+            doing.do_all(model_admin, request, listed, verb, said, seen_at, total)
+        else:
+            doing.do_these(model_admin, request, verb, queryset, said, seen_at)
+        return HttpResponseRedirect(back_url)
+    counts = counts or _counts(jobs)
+    done = _done(counts, verb)
     context = {
         **model_admin.admin_site.each_context(request),
         "title": verb.title,
@@ -82,11 +86,13 @@ def _page(
         "verb": verb,
         "form": form,
         "is_all": is_all,
-        "chosen": chosen,
+        "chosen": [] if listed is None else listed.chosen,
         "about": "" if counts is not None else whole(estimate(jobs)),
-        "done": None if counts is None else counts.done(verb),
+        "done": done,
         "rows": None if counts is None else _rows(counts, verb),
         "tasks": [] if counts is None else _tasks(counts, verb),
+        "in_background": is_all and doing.is_much(done) and background.is_served(),
+        "previews": form.previews(some) if _is_to_be_shown(request, form) else [],
         "selected": selected[:1] if is_all else selected,
         "checkbox": helpers.ACTION_CHECKBOX_NAME,
         "seen_at": (seen_at or _now(jobs.db)).isoformat(),
@@ -96,6 +102,28 @@ def _page(
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/jobs/job/bulk.html", context)
+
+
+def _tasks_of(verb: Verb, counts: Counts | None, listed: Any) -> set[str]:
+    """Those of the jobs to which it will be done, as far as anybody knows."""
+    if counts is not None:
+        return {task for state, task in counts.by_both if state in verb.states}
+    return set() if listed is None else set(listed.asked.tasks)
+
+
+def _form(
+    request: HttpRequest, verb: Verb, data: Any, some: list[Job[Any]], tasks: set[str]
+) -> Any:
+    """What is to be said beside the verb; of some of the jobs a form of arguments is made."""
+    if not verb.is_again:
+        return verb.form(data)
+    if not (some and {some[0].task} == tasks and may_view_payload(request)):
+        return verb.form(data)
+    return AgainForm.of(some[0], data) or verb.form(data)
+
+
+def _is_to_be_shown(request: HttpRequest, form: Any) -> bool:
+    return isinstance(form, AgainForm) and "preview" in request.POST and form.is_valid()
 
 
 class Counts(NamedTuple):
@@ -118,6 +146,11 @@ def _counts(jobs: QuerySet[Job[Any]]) -> Counts | None:
             return Counts(Counter({(state, task): count for state, task, count in found}))
     except OperationalError:
         return None
+
+
+def _done(counts: Counts | None, verb: Verb) -> int | None:
+    """To how many it will be done; None: nobody knows."""
+    return None if counts is None else counts.done(verb)
 
 
 def _rows(counts: Counts, verb: Verb) -> list[dict[str, Any]]:
@@ -148,140 +181,6 @@ def _tasks(counts: Counts, verb: Verb) -> list[tuple[str, str]]:
     return most
 
 
-def _do_these(
-    model_admin: JobAdmin,
-    request: HttpRequest,
-    verb: Verb,
-    queryset: QuerySet[Job[Any]],
-    said: dict[str, Any],
-    seen_at: datetime,
-) -> None:
-    selected = set(request.POST.getlist(helpers.ACTION_CHECKBOX_NAME))
-    rows = queryset.filter(_as_seen(verb, seen_at), pk__in=selected)
-    jobs = {job.pk: job for job in rows.defer("arguments", "result", "metadata")}
-    try:
-        done = verb.do(list(jobs), request.user.get_username(), said)
-    except DatabaseError as error:
-        _tell_refusal(model_admin, request, error)
-        return
-    is_deletion = verb.name == "remove"
-    message = [{"changed": {"fields": [f"{verb.name} {_told_said(said)}".strip()]}}]
-    LogEntry.objects.log_actions(
-        _user_id(request),
-        [jobs[id_] for id_ in done],
-        DELETION if is_deletion else CHANGE,
-        "" if is_deletion else message,
-    )
-    _tell(model_admin, request, verb, said, len(done), max(0, len(selected) - len(done)))
-
-
-def _do_all(
-    model_admin: JobAdmin,
-    request: HttpRequest,
-    verb: Verb,
-    said: dict[str, Any],
-    seen_at: datetime,
-) -> None:
-    """To what was there when the page was shown; one entry of the log says all of it."""
-    listed = _listed(model_admin, request)
-    by, count, until = request.user.get_username(), 0, time.monotonic() + _LONGEST
-    is_over, is_refused = True, False
-    try:
-        for part in _parts(listed, verb, said, seen_at):
-            if part is None:
-                is_over = False
-                break
-            # What the page has counted, and nothing else.
-            counted = listed.queryset.order_by().filter(pk__in=part).values_list("pk", flat=True)
-            count += len(verb.do(list(counted), by, said))
-            if time.monotonic() > until:
-                is_over = False
-                break
-    except DatabaseError as error:
-        is_refused = True
-        _tell_refusal(model_admin, request, error)
-    chosen = ", ".join(f"{what}: {which}" for what, which in listed.chosen)
-    LogEntry.objects.create(
-        user_id=_user_id(request),
-        content_type=ContentType.objects.get_for_model(Job),
-        object_repr=(chosen or gettext("all jobs"))[:200],
-        action_flag=DELETION if verb.name == "remove" else CHANGE,
-        change_message=f"{verb.name}: {count:,} jobs that matched. {_told_said(said)}".strip(),
-    )
-    if count or not is_refused:
-        _tell(model_admin, request, verb, said, count, 0)
-    if not is_over:
-        told = _("There may be more that match: do it again for the others.")
-        model_admin.message_user(request, told, messages.WARNING)
-
-
-def _parts(
-    listed: JobChangeList, verb: Verb, said: dict[str, Any], seen_at: datetime
-) -> Iterator[list[UUID] | None]:
-    """The ids of what matches, and was there when the page was shown. None: it took too long."""
-    source = listed.source
-    wanted = _as_seen(verb, seen_at, source.prefix)
-    if verb.sets:
-        # What is done already may come again, further down in the order.
-        wanted &= ~Q(**{f"{source.prefix}{name}": said[name] for name in verb.sets})
-    if source.matching is not None:
-        wanted &= source.matching
-    source, after = source._replace(matching=wanted), ""
-    while True:
-        found = walk(source, after=after, wanted=_PART, steps=_STEPS)
-        if found.rows:
-            yield [row.job_id if isinstance(row, Attempt) else row.pk for row in found.rows]
-        if found.is_cut:
-            yield None
-        if not found.after:
-            return
-        after = found.after
-
-
-def _as_seen(verb: Verb, seen_at: datetime, prefix: str = "") -> Q:
-    """Those that were there when the page was shown, and whose state allows it now; what has ended
-    must have ended by then."""
-    wanted = {"state__in": verb.states, "enqueued_at__lte": seen_at}
-    if set(verb.states) <= set(FINAL):
-        wanted["finished_at__lte"] = seen_at
-    return Q(**{f"{prefix}{name}": value for name, value in wanted.items()})
-
-
-def _listed(model_admin: JobAdmin, request: HttpRequest) -> JobChangeList:
-    listed = model_admin.get_changelist_instance(request)
-    assert isinstance(listed, JobChangeList)
-    return listed
-
-
-def _tell(
-    model_admin: JobAdmin,
-    request: HttpRequest,
-    verb: Verb,
-    said: dict[str, Any],
-    count: int,
-    left: int,
-) -> None:
-    if count or not left:
-        told = verb.done % (said | {"count": count})
-        model_admin.message_user(request, told, messages.SUCCESS)
-    if left:
-        told = ngettext(
-            "%(count)s job was left as it is: its state does not allow it.",
-            "%(count)s jobs were left as they are: their states do not allow it.",
-            left,
-        )
-        model_admin.message_user(request, told % {"count": whole(left)}, messages.WARNING)
-
-
-def _tell_refusal(model_admin: JobAdmin, request: HttpRequest, error: Exception) -> None:
-    told = gettext("PostgreSQL has refused it: %(error)s") % {"error": str(error).strip()}
-    model_admin.message_user(request, told, messages.ERROR)
-
-
-def _told_said(said: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
-
-
 def _seen_at(request: HttpRequest) -> datetime | None:
     """When the page was shown, on the database's clock; None: it was not."""
     try:
@@ -304,11 +203,6 @@ def is_id(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _user_id(request: HttpRequest) -> int:
-    assert request.user.pk is not None
-    return request.user.pk
 
 
 def _back_url(model_admin: JobAdmin, request: HttpRequest, selected: list[str]) -> str:

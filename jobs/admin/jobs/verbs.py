@@ -9,13 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext_lazy
 
 from jobs import conf, lifecycle
-from jobs.models import FINAL, State
+from jobs.models import FINAL, Job, State
 
 from .. import known
+from .again import changed_call, changed_names
 
 
 class RetryForm(forms.Form):
@@ -74,11 +76,24 @@ class Verb:
     # The columns of the row that it sets to what was said: those that have it are done.
     sets: tuple[str, ...] = ()
     is_destructive: bool = False
+    # Whether it makes jobs like these, whose arguments may be changed.
+    is_again: bool = False
 
 
 def _retry(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
     delay = timedelta(minutes=said.get("delay") or 0)
     return lifecycle.retry_these(ids, delay=delay, using=_alias())
+
+
+def _again(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
+    """Those whose arguments cannot be changed so are left out."""
+    done = []
+    with transaction.atomic(using=_alias(), savepoint=False):
+        for job in Job.objects.using(_alias()).filter(pk__in=ids, state__in=FINAL).order_by("pk"):
+            if (call := changed_call(job, said)) is not None:
+                lifecycle.again(job, by=by, arguments=call, changed=changed_names(said))
+                done.append(job.pk)
+    return done
 
 
 def _cancel(ids: list[UUID], by: str, said: dict[str, Any]) -> list[UUID]:
@@ -117,6 +132,21 @@ VERBS = {
             (State.FAILED, State.CANCELLED),
             _retry,
             RetryForm,
+        ),
+        Verb(
+            "again",
+            _("Run jobs again"),
+            _("will be run again, as new jobs"),
+            _("Run again"),
+            ngettext_lazy(
+                "%(count)s job is run again, as a new one.",
+                "%(count)s jobs are run again, as new ones.",
+                "count",
+            ),
+            "run",
+            tuple(FINAL),
+            _again,
+            is_again=True,
         ),
         Verb(
             "cancel",

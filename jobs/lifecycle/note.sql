@@ -1,0 +1,4 @@
+-- What a running job notes of itself, for its next attempt.
+UPDATE jobs_job
+SET metadata = coalesce(metadata, '{}') || %(noted)s::jsonb
+WHERE id = %(id)s AND state = 'running'
