@@ -25,7 +25,7 @@ from jobs.admin.overview.charts import shortly
 from jobs.admin.words import briefly
 from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
 from jobs.testing import make_job
-from tests.test_admin import client_with, page
+from tests.test_admin import client_with, page, user_with
 
 FRONT = "/admin/jobs/"
 
@@ -305,6 +305,20 @@ def test_what_keeps_dead_rows_is_told_with_how_to_end_it(
     assert "dead rows, which autovacuum has not removed" in text
 
 
+def test_the_tables_and_the_time_of_claims_are_told(superuser: Client) -> None:
+    worker(name="quick", claim_time=0.0042)
+    worker(name="slow", claim_time=0.9)
+    text = page(superuser, FRONT)
+
+    for told in ('<th scope="row">jobs_job</th>', "Connections: ", ">4 ms</td>", "KB</td>"):
+        assert told in text.replace("\xa0", " "), told
+    assert "A claim takes the worker slow 900 ms" in text
+    assert "the worker quick" not in text
+    few = Client()
+    few.force_login(user_with("view_job", name="few"))
+    assert "jobs_attempt" not in page(few, FRONT)
+
+
 def test_servers_troubles_are_told_in_words() -> None:
     told = list(
         health.words(
@@ -323,7 +337,8 @@ def test_servers_troubles_are_told_in_words() -> None:
                 ],
                 "prepared": [{"gid": "it", "age": 900.0}],
                 "slots": [{"slot_name": "old", "behind": 5_000_000}],
-                "connections": 96, "most_connections": 97, "dead": 3_000_000,
+                "connections": 96, "most_connections": 97,
+                "tables": [{"name": "jobs_job", "dead": 3_000_000}],
             }
         )
     )  # fmt: skip

@@ -357,7 +357,12 @@ def test_an_account_is_of_the_living_and_the_dead() -> None:
     assert account.totals() == {"succeeded": 40, "failed": 2, "retried": 1, "released": 7}
     assert (doing.ended, doing.running) == (43, 1)
     assert doing.pace > 0
+    assert doing.claim_time is None
     assert doing.memory is None or doing.memory > 2**20
+    one.board.claimed_in(0.010)
+    assert account.doing().claim_time == pytest.approx(0.010)
+    one.board.claimed_in(0.020)
+    assert account.doing().claim_time == pytest.approx(0.011)
     one.board.end(place)
     # Nothing has ended since.
     assert (account.doing().pace, account.doing().running) == (0.0, 0)

@@ -13,14 +13,14 @@ from jobs import conf
 from jobs.models import Worker
 
 from .base import ShowingAdmin, moment
-from .words import at_pace
+from .words import at_pace, briefly
 
 
 @admin.register(Worker)
 class WorkerAdmin(ShowingAdmin):
     list_display = (
-        "name", "host", "pid", "serves", "running", "slots", "shown_pace", "shown_memory", "ended",
-        "heard_of", "shown_started_at", "version",
+        "name", "host", "pid", "serves", "running", "slots", "shown_pace", "shown_claim_time",
+        "shown_memory", "ended", "heard_of", "shown_started_at", "version",
     )  # fmt: skip
     readonly_fields = (*list_display, "runners", "idle", "stopping")
     fields = readonly_fields
@@ -39,6 +39,10 @@ class WorkerAdmin(ShowingAdmin):
     @admin.display(description=_("pace"))
     def shown_pace(self, worker: Worker) -> str:
         return at_pace(worker.pace)
+
+    @admin.display(description=_("claim time"))
+    def shown_claim_time(self, worker: Worker) -> str:
+        return "–" if worker.claim_time is None else briefly(worker.claim_time)
 
     @admin.display(description=_("memory"))
     def shown_memory(self, worker: Worker) -> str:

@@ -30,10 +30,12 @@ class Worker(models.Model):
     # Those of them that sleep and want to be notified.
     idle = UUIDListField(_("idle runners"))
     # As the last heartbeat told: how many jobs its slots run; how many attempts have ended since
-    # it started, and how many in a second of late; its processes' memory, in bytes (NULL: unknown).
+    # it started, and how many in a second of late; how long a claim takes it, in seconds (NULL: it
+    # has claimed nothing yet); its processes' memory, in bytes (NULL: unknown).
     running = models.IntegerField(_("running"), db_default=0)
     ended = models.BigIntegerField(_("ended"), db_default=0)
     pace = models.FloatField(_("pace"), db_default=0.0)
+    claim_time = models.FloatField(_("claim time"), null=True)
     memory = models.BigIntegerField(_("memory"), null=True)
     stopping = models.BooleanField(_("stopping"), db_default=False)
 

@@ -44,8 +44,14 @@ class Account:
             running=sum(child.board.count_running() for child in runners),
             ended=ended,
             pace=max(0.0, pace),
+            claim_time=_mean(child.board.claim_time for child in runners),
             memory=_memory([os.getpid(), *(child.pid for child in self._family.all())]),
         )
+
+
+def _mean(times: Iterable[float]) -> float | None:
+    known = [time for time in times if time]
+    return sum(known) / len(known) if known else None
 
 
 def _memory(pids: Iterable[int]) -> int | None:

@@ -17,8 +17,8 @@ _STARTED = 16_384
 # A job's id and the end of its claim's, both as text.
 _ENTRY = 36 + 8
 # Words of eight bytes, behind the counters.
-_RUNNING, _WAITING, _TICKED, _LEFT, _REVOKED, _LIMITED, _BACK_BY, _HIGHEST = range(
-    len(_COUNTERS), len(_COUNTERS) + 8
+_RUNNING, _WAITING, _TICKED, _LEFT, _REVOKED, _LIMITED, _BACK_BY, _CLAIM, _HIGHEST = range(
+    len(_COUNTERS), len(_COUNTERS) + 9
 )
 _HEAD = 8 * (_HIGHEST + 1)
 # Behind the entries, of each: by when it has to have ended, when it started, what becomes of it;
@@ -204,6 +204,18 @@ class Board:
         self._put(_RUNNING, running)
         self._put(_WAITING, waiting)
         self.tick()
+
+    def claimed_in(self, seconds: float) -> None:
+        """A claim took so long, with what was recorded in the same commit."""
+        last = self._get(_CLAIM)
+        now = int(seconds * 1e9)
+        # The mean of some ten.
+        self._put(_CLAIM, now if not last else last + (now - last) // 10)
+
+    @property
+    def claim_time(self) -> float:
+        """How long claims take of late, in seconds; 0: there was none."""
+        return self._get(_CLAIM) / 1e9
 
     def tick(self) -> None:
         """Show a sign of life."""

@@ -132,7 +132,10 @@ class Dispatcher:
             moved = bool(batch)
             self._board.expect(0.0)
             try:
+                began = time.monotonic()
                 got = self._exchange(connection, batch, wishes)
+                if wishes:
+                    self._board.claimed_in(time.monotonic() - began)
             except Exception as error:
                 # What was booked before the error is not in it any more.
                 self.recorder.put_back(batch)

@@ -7,6 +7,7 @@ SET heartbeat_at = statement_timestamp(),
     running = %(running)s,
     ended = %(ended)s,
     pace = %(pace)s,
+    claim_time = %(claim_time)s,
     memory = %(memory)s,
     stopping = %(stopping)s
 WHERE id = %(id)s::uuid

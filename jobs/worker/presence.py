@@ -49,11 +49,13 @@ def register(
 @dataclass(frozen=True, slots=True)
 class Doing:
     """What a worker does: jobs that its slots run, attempts that have ended since its start, and of
-    late in a second, bytes of memory (None: unknown)."""
+    late in a second, seconds that a claim takes (None: there was none), bytes of memory (None:
+    unknown)."""
 
     running: int = 0
     ended: int = 0
     pace: float = 0.0
+    claim_time: float | None = None
     memory: int | None = None
 
 

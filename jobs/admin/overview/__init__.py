@@ -20,7 +20,7 @@ from jobs.models import PausedTask, Queue
 from .. import pausing
 from ..places import Places, asked
 from ..words import at_pace, breakable, briefly, capped, whole
-from . import attention, charts, figures
+from . import attention, charts, figures, health
 from .figures import SPANS, Overview
 from .sums import Sums
 
@@ -76,6 +76,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "pause_url": places.of("jobs_queue_changelist"),
         "paused_tasks_url": places.of("jobs_pausedtask_changelist"),
         "may_view_workers": may("view_worker"),
+        "tables": health.tables(found.health),
+        "connections": "{connections} / {most_connections}".format(**found.health),
         "workers": [_worker(worker, found.now, places) for worker in found.workers],
         "tasks": _tasks(
             found,
@@ -136,6 +138,7 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
         "slots": slots,
         "running": whole(worker.running),
         "pace": at_pace(worker.pace),
+        "claim_time": "" if worker.claim_time is None else briefly(worker.claim_time),
         "memory": "" if worker.memory is None else filesizeformat(worker.memory),
         "heard": briefly(one.silent_for),
         "since": timesince(worker.started_at),

@@ -74,6 +74,8 @@ def _late(found: Overview, places: Places) -> Iterator[Remark]:
 def _unwell(found: Overview) -> Iterator[Remark]:
     for words in health.words(found.health):
         yield Remark(words, "")
+    for words in health.slow_claims(one.worker for one in found.workers):
+        yield Remark(words, "")
 
 
 def _lost(found: Overview, places: Places) -> Iterator[Remark]:

@@ -1,17 +1,21 @@
-"""What of the server makes jobs slow, in words, with what to do about it."""
+"""What of the server makes jobs slow, in words, with what to do about it; and its tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext
+
+from jobs.models import Worker
 
 from ..words import briefly, whole
 
 # From here on it is told: of what is open, in seconds; of a slot, in transactions; of connections,
-# as a share of those that there may be; of dead rows, in rows: autovacuum comes at 20,000.
-OPEN_FOR, BEHIND, TAKEN, DEAD = 600.0, 100_000, 0.9, 2_000_000
+# as a share of those that there may be; of dead rows, in rows: autovacuum comes at 20,000; of
+# claims, in seconds: they take milliseconds.
+OPEN_FOR, BEHIND, TAKEN, DEAD, CLAIMING = 600.0, 100_000, 0.9, 2_000_000, 0.25
 
 
 def words(health: Mapping[str, Any]) -> Iterator[str]:
@@ -24,12 +28,37 @@ def words(health: Mapping[str, Any]) -> Iterator[str]:
             "put a pooler before it."
         )
         yield told % {"used": used, "most": most}
-    if (dead := health["dead"] or 0) > DEAD:
+    dead = sum(one["dead"] for one in health["tables"] if one["name"] == "jobs_job")
+    if dead > DEAD:
         told = gettext(
             "The table of jobs has %(count)s dead rows, which autovacuum has not removed: it may "
             "be held back, switched off or too slow."
         )
         yield told % {"count": whole(dead)}
+
+
+def slow_claims(workers: Iterable[Worker]) -> Iterator[str]:
+    for worker in workers:
+        if (worker.claim_time or 0.0) > CLAIMING:
+            told = gettext(
+                "A claim takes the worker %(worker)s %(time)s: the server is busy or far away, or "
+                "dead rows are in the way."
+            )
+            yield told % {"worker": worker.name, "time": briefly(worker.claim_time or 0.0)}
+
+
+def tables(health: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The largest first, as they are shown."""
+    return [
+        {
+            "name": one["name"],
+            "live": whole(one["live"]),
+            "dead": whole(one["dead"]),
+            "vacuumed": "" if one["vacuumed"] is None else briefly(one["vacuumed"]),
+            "size": filesizeformat(one["bytes"]),
+        }
+        for one in health["tables"]
+    ]
 
 
 def _held_back(health: Mapping[str, Any]) -> Iterator[str]:

@@ -144,5 +144,20 @@ SELECT
             current_setting('max_connections')::integer
             - current_setting('superuser_reserved_connections')::integer
         ),
-        'dead', (SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'jobs_job'::regclass)
+        'tables', (
+            SELECT coalesce(jsonb_agg(to_jsonb(one) ORDER BY one.bytes DESC), '[]')
+            FROM (
+                SELECT
+                    relname AS name, n_live_tup AS live, n_dead_tup AS dead,
+                    extract(
+                        epoch FROM statement_timestamp() - greatest(last_vacuum, last_autovacuum)
+                    )::float8 AS vacuumed,
+                    pg_total_relation_size(relid) AS bytes
+                FROM pg_stat_user_tables
+                WHERE relid IN (
+                    'jobs_job'::regclass, 'jobs_attempt'::regclass, 'jobs_log'::regclass,
+                    'jobs_claim'::regclass, 'jobs_statistic'::regclass
+                )
+            ) AS one
+        )
     )
