@@ -234,6 +234,10 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "queues": "queue/",
         "workers": "worker/",
         "pause": "pausedtask/add/",
+        "schedules": "schedule/",
+        "schedule": "schedule/add/",
+        "silence": f"job/kinds/{_kind_of(jobs['failed'])}/silence/",
+        "history": f"job/{jobs['failed'].pk}/history/",
     }
 
 

@@ -1,7 +1,7 @@
 """The admin: what is seen and done, by whom."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from jobs import Job, enqueue, ids, lifecycle, task
 from jobs.admin.jobs.verbs import VERBS
@@ -192,6 +193,29 @@ def test_running_again_takes_its_own_permission_and_a_post() -> None:
     grace.force_login(user_with("view_job", "run_job", name="grace"))
     assert "A new job is queued" in page(grace, url)
     assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("cookie", "told"),
+    [
+        ("Asia/Tokyo", "2026-01-02 00:04"), ("UTC", "2026-01-01 15:04"), ("", "2026-01-01 15:04"),
+        ("Mars/Olympus", "2026-01-01 15:04"), ("../etc", "2026-01-01 15:04"),
+    ],
+)  # fmt: skip
+def test_moments_are_shown_in_the_viewers_zone(superuser: Client, cookie: str, told: str) -> None:
+    job = make_job(enqueued_at=datetime(2026, 1, 1, 15, 4, tzinfo=UTC))
+    superuser.cookies["jobs_zone"] = cookie
+
+    assert told in page(superuser, f"/admin/jobs/job/{job.pk}/change/")
+    assert told in page(superuser, "/admin/jobs/job/")
+    assert told in page(superuser, f"/admin/jobs/job/{job.pk}/life/")
+
+
+def test_a_zone_that_the_site_activates_is_heeded(superuser: Client) -> None:
+    job = make_job(enqueued_at=datetime(2026, 1, 1, 15, 4, tzinfo=UTC))
+    superuser.cookies["jobs_zone"] = "Asia/Tokyo"
+    with timezone.override("Europe/Berlin"):
+        assert "2026-01-01 16:04" in page(superuser, f"/admin/jobs/job/{job.pk}/change/")
 
 
 def test_metadata_that_names_no_job_breaks_no_page(superuser: Client) -> None:

@@ -16,6 +16,8 @@ from django.utils.timezone import localtime
 
 from jobs import conf
 
+from .zones import in_viewers_zone
+
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts so far and no further: nobody pages to the ten thousandth row."""
@@ -83,5 +85,12 @@ class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    @in_viewers_zone
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        return super().changelist_view(request, extra_context)
+
     class Media:
         css = {"all": ["jobs/admin.css"]}
+        js = ["jobs/zone.js"]

@@ -62,6 +62,18 @@ class Log:
         return "\n".join((*first, *last))
 
 
+class _NoLock:
+    """For handlers that need none."""
+
+    def acquire(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 class LogHandler(logging.Handler):
     """Keeps the records of jobs; of everything else none."""
 
@@ -71,7 +83,7 @@ class LogHandler(logging.Handler):
 
     def createLock(self) -> None:  # noqa: N802
         """None is needed: a log has one writer. An interruption could leave it locked."""
-        self.lock = None
+        self.lock = _NoLock()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         context = current_or_none()

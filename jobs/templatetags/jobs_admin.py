@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import template
+from django.template.loader import render_to_string
 
 register = template.Library()
 
 
-@register.inclusion_tag("admin/jobs/overview.html", takes_context=True)
-def jobs_overview(context: template.RequestContext) -> dict[str, Any]:
+@register.simple_tag(takes_context=True)
+def jobs_overview(context: template.RequestContext) -> str:
     """The overview, for who may see jobs."""
     # Deferred: Django imports these modules for its checks, before the admin is ready.
-    from jobs.admin import overview
+    from jobs.admin import overview, zones
 
     request = context["request"]
-    return overview.context(request) if overview.is_for(request) else {"is_hidden": True}
+    if not overview.is_for(request):
+        return ""
+    with zones.seen_from(request):
+        return render_to_string("admin/jobs/overview.html", overview.context(request), request)

@@ -24,6 +24,7 @@ from jobs.models import Job
 
 from .. import overview
 from ..base import ShowingAdmin
+from ..zones import in_viewers_zone
 from . import kind, kinds, page
 from .bulk import action, is_id
 from .columns import COLUMNS, JobColumns
@@ -59,10 +60,14 @@ class JobAdmin(JobColumns, ShowingAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobChangeList]:
         return JobChangeList
 
+    @in_viewers_zone
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return super().change_view(request, *args, **kwargs)
+
     @method_decorator(transaction.non_atomic_requests)
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> Any:
         """What is done to many is done in parts, also where requests are transactions."""
         return super().changelist_view(request, extra_context)
 
@@ -166,6 +171,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
             reverse("admin:jobs_job_change", args=[job.pk], current_app=site)
         )
 
+    @in_viewers_zone
     def _life(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """What changes of a job's page while it lives, for its script."""
         context = page.living(self, request, self._found(request, pk))
@@ -174,11 +180,13 @@ class JobAdmin(JobColumns, ShowingAdmin):
     def _download(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         return page.download(request, self._found(request, pk))
 
+    @in_viewers_zone
     def _kinds(self, request: HttpRequest) -> HttpResponse:
         """Failures by their kind."""
         self._may_see(request)
         return render(request, "admin/jobs/job/kinds.html", kinds.context(self, request))
 
+    @in_viewers_zone
     def _kind(self, request: HttpRequest, fingerprint: str) -> HttpResponse:
         """The failures of one kind, and what may be done about them."""
         self._may_see(request)
@@ -203,6 +211,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
 
+    @in_viewers_zone
     def _overview(self, request: HttpRequest) -> HttpResponse:
         """What the front page shows, for its script."""
         # As AdminSite does for its own pages.

@@ -16,7 +16,7 @@ from django.db import connections
 from django.forms.fields import InvalidJSONInput
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.text import get_text_list
+from django.utils.text import format_lazy, get_text_list
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -124,6 +124,10 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         if "task" not in self.fields:
             # Somebody who may only look, or a schedule that code declares.
             return
+        for field in self.fields.values():
+            if isinstance(field.widget, forms.MultiWidget):
+                for part, told in zip(field.widget.widgets, (_("date"), _("time")), strict=False):
+                    part.attrs["aria-label"] = format_lazy("{}: {}", field.label, told)
         self.fields["task"].choices = _choices(  # type: ignore[attr-defined]
             {name: name for name in registered()}, self.instance.task
         )
