@@ -70,6 +70,8 @@ pictures: $(READY) ## The docs' screenshots, taken anew (needs chromium and its 
 		cp .pictures/$${kept%:*}-$${kept#*:}.png docs/images/$${kept%:*}.png; done
 	@cp .pictures/overview-dark-1400.png docs/images/overview-dark.png
 	@cp .pictures/job-dark-430.png docs/images/job-narrow.png
+	@PICTURES=$(CURDIR)/.pictures $(BIN)/python -m pytest -q tests/test_unfold.py
+	@cp .pictures/overview-unfold-light.png docs/images/unfold.png
 	@ls -l docs/images
 
 messages: $(READY) ## The translations: gather what is new, compile (needs gettext)

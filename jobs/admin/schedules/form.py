@@ -129,7 +129,9 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
                 for part, told in zip(field.widget.widgets, (_("date"), _("time")), strict=False):
                     part.attrs["aria-label"] = format_lazy("{}: {}", field.label, told)
         self.fields["task"].choices = _choices(  # type: ignore[attr-defined]
-            {name: name for name in registered()}, self.instance.task
+            # The admin's own is nobody's to schedule.
+            {name: name for name in registered() if not name.startswith("jobs.")},
+            self.instance.task,
         )
         site = gettext("the site's: %(zone)s") % {"zone": django_settings.TIME_ZONE}
         zones = {"": site} | {name: name for name in sorted(zoneinfo.available_timezones())}
