@@ -170,9 +170,10 @@ def fill() -> None:
 
 
 def pages() -> dict[str, str]:
-    from jobs.models import Job
+    from jobs.models import Attempt, Job
 
     failed = Job.objects.failed().order_by("-id")[100]
+    kind = Attempt.objects.filter(job=failed).latest("attempt")
     jobs = "/admin/jobs/job/"
     return {
         "overview": "/admin/jobs/",
@@ -195,6 +196,7 @@ def pages() -> dict[str, str]:
         "list: of an error, in a queue": f"{jobs}?error=shop.errors.Error7&queue=queue_25",
         "failures by kind": f"{jobs}kinds/",
         "failures by kind, of a task": f"{jobs}kinds/?task=shop.tasks.task_50",
+        "failures of one kind": f"{jobs}kinds/{kind.fingerprint}/",
         "search: an id": f"{jobs}?q={failed.pk}",
         "search: words of an error": f"{jobs}?q=error:refused",
         "search: words that no error has": f"{jobs}?q=error:nowhere",

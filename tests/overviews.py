@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.db.models.functions import Now, TruncMinute
 
@@ -198,10 +199,11 @@ def _its_like(of: Job[Any]) -> None:
         '/requests/models.py", line 980, in json', '/requests/compat.py", line 31, in loads'
     )
     for i in range(11):
+        began = ids.first_of(timedelta(hours=1, seconds=i))
         job = make_job(
             charge_card, [5000 + i], {"amount": Decimal("5")}, queue_name="payments",
             state="failed" if i % 3 else "queued", error=ValueError(),
-            id=ids.first_of(timedelta(hours=1, seconds=i)),
+            id=UUID(int=began.int + 0x4F3A91C2D8E7B605 * (i + 1)),
         )  # fmt: skip
         said = "Extra data: line 2 column 1 (char 92)" if i % 4 == 0 else last.message
         Attempt.objects.filter(job=job).update(

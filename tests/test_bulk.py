@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from jobs import Job, lifecycle, task
+from jobs import Cancel, Job, lifecycle, task
 from jobs.admin.jobs import background, doing, every
 from jobs.admin.jobs.walk import Found
 from jobs.models import Attempt, Queue, State, Worker
@@ -545,6 +545,26 @@ def test_each_part_is_done_once_whenever_it_is_interrupted(
     repeated = Job.objects.filter(metadata__has_key="again_of")
     assert {row.metadata["again_of"] for row in repeated} == {str(one.pk) for one in many}
     assert repeated.count() == 15
+
+
+def test_it_is_stopped_between_two_parts_and_what_is_done_stays(
+    superuser: Client, many: list[Job[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm(superuser, "retry", many[:1], "?state=failed", select_across="1")
+    job, done = the_bulk(), every.do
+
+    def stopped(*args: Any) -> int:
+        if Job.objects.failed().count() == 7:
+            raise Cancel("somebody has seen enough")
+        return done(*args)
+
+    monkeypatch.setattr(every, "do", stopped)
+    run_jobs(job)
+    job.refresh()
+
+    assert job.state == "cancelled"
+    assert job.metadata["bulk"]["done"] == 8
+    assert (Job.objects.queued().count(), Job.objects.failed().count()) == (8, 7)
 
 
 def test_whoever_may_not_any_more_does_nothing_in_the_background(

@@ -297,6 +297,12 @@ def test_what_keeps_dead_rows_is_told_with_how_to_end_it(
         pid = holder.info.backend_pid
         assert "(jobs test, idle in transaction), and keeps dead rows" in text
         assert f"To end it: SELECT pg_terminate_backend({pid})" in text
+        assert "(its last statement: INSERT INTO jobs_queue (name)" in text
+        few = Client()
+        few.force_login(user_with("view_job", "view_worker", name="few"))
+        text = page(few, FRONT)
+        assert f"SELECT pg_terminate_backend({pid})" in text
+        assert "its last statement" not in text
     assert "keeps dead rows" not in page(superuser, FRONT)
     monkeypatch.setattr(health, "TAKEN", 0.0)
     monkeypatch.setattr(health, "DEAD", -1)

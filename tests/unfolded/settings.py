@@ -1,6 +1,7 @@
 """The tests' settings, and what docs/admin.md says of django-unfold."""
 
 import re
+from typing import Any
 
 from tests.settings import *  # noqa: F403
 from tests.settings import BASE_DIR, DATABASES, INSTALLED_APPS, MIDDLEWARE
@@ -11,9 +12,10 @@ _said = re.search(
     re.S,
 )
 assert _said is not None
-_made = {"INSTALLED_APPS": INSTALLED_APPS}
+_made: dict[str, Any] = {}
 exec(_said[1], _made)
-INSTALLED_APPS, UNFOLD = _made["INSTALLED_APPS"], _made["UNFOLD"]
+INSTALLED_APPS = [_made["INSTALLED_APPS"][0], *INSTALLED_APPS]
+UNFOLD = _made["UNFOLD"]
 # Unfold's own scripts need more than our policy allows.
 MIDDLEWARE = [name for name in MIDDLEWARE if not name.startswith("tests.csp")]
 DATABASES["default"]["NAME"] = "unfolded"

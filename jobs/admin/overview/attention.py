@@ -33,7 +33,7 @@ def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list
         *(_unserved(found, places) if may("view_queue") else ()),
         *(_silent(found, places) if may("view_worker") else ()),
         *(_late(found, places) if may("view_schedule") else ()),
-        *(_unwell(found) if may("view_worker") else ()),
+        *(_unwell(found, with_queries=may("view_payload")) if may("view_worker") else ()),
         *_lost(found, places),
         *_failing(found, places),
         *(_slow(found, places) if may("view_queue") else ()),
@@ -71,8 +71,8 @@ def _late(found: Overview, places: Places) -> Iterator[Remark]:
             yield Remark(words, places.of("jobs_schedule_changelist"))
 
 
-def _unwell(found: Overview) -> Iterator[Remark]:
-    for words in health.words(found.health):
+def _unwell(found: Overview, *, with_queries: bool) -> Iterator[Remark]:
+    for words in health.words(found.health, with_queries=with_queries):
         yield Remark(words, "")
     for words in health.slow_claims(one.worker for one in found.workers):
         yield Remark(words, "")

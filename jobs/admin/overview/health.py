@@ -18,9 +18,9 @@ from ..words import briefly, whole
 OPEN_FOR, BEHIND, TAKEN, DEAD, CLAIMING = 600.0, 100_000, 0.9, 2_000_000, 0.25
 
 
-def words(health: Mapping[str, Any]) -> Iterator[str]:
-    """One sentence or two for each."""
-    yield from _held_back(health)
+def words(health: Mapping[str, Any], *, with_queries: bool = False) -> Iterator[str]:
+    """One sentence or two for each; `with_queries` for who may see what stands in them."""
+    yield from _held_back(health, with_queries=with_queries)
     used, most = health["connections"], health["most_connections"]
     if used >= TAKEN * most:
         told = gettext(
@@ -61,7 +61,7 @@ def tables(health: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _held_back(health: Mapping[str, Any]) -> Iterator[str]:
+def _held_back(health: Mapping[str, Any], *, with_queries: bool) -> Iterator[str]:
     """Dead rows that somebody might still see are kept, and claims walk over them."""
     for one in health["transactions"]:
         is_unseen = one["age"] is None and (one["behind"] or 0) > BEHIND
@@ -73,7 +73,11 @@ def _held_back(health: Mapping[str, Any]) -> Iterator[str]:
             name = one["application_name"] or "–"
             time = gettext("an unknown time") if is_unseen else briefly(one["age"])
             said = {"time": time, "name": name, "pid": one["pid"]}
-            yield told % (said | {"state": one["state"] or "–"})
+            words = told % (said | {"state": one["state"] or "–"})
+            if with_queries and one["query"]:
+                query = gettext("its last statement: %(query)s") % {"query": one["query"]}
+                words = f"{words} ({query})"
+            yield words
     for one in health["prepared"]:
         if one["age"] > OPEN_FOR:
             told = gettext(

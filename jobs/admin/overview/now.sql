@@ -106,7 +106,7 @@ SELECT
             SELECT coalesce(jsonb_agg(to_jsonb(one)), '[]')
             FROM (
                 SELECT
-                    pid, application_name, state,
+                    pid, application_name, state, left(query, 200) AS query,
                     extract(epoch FROM statement_timestamp() - xact_start)::float8 AS age,
                     greatest(age(backend_xmin), age(backend_xid)) AS behind
                 FROM pg_stat_activity
