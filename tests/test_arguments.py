@@ -92,6 +92,25 @@ def test_what_nobody_changes_stays_just_as_it_is_kept() -> None:
     assert form.call == job.arguments
 
 
+def test_what_a_browser_sends_of_what_nobody_changed_changes_nothing() -> None:
+    """It leaves out seconds that are zero, and has its own ends of lines."""
+    fold = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1)
+    job = enqueue(
+        of_all, 7, word="two\nlines", at=fold, clock=time(4, 5, 0, 7000), day=date(2026, 1, 2)
+    )
+    shown = typed(ArgumentsForm(of_all, job.arguments))
+    assert shown["arg-clock"] == "04:05:00.007"
+    form = edited(job, of_all, word="two\r\nlines", at="2026-10-25T02:30", clock="04:05:00.007")
+
+    assert form.is_valid(), form.errors
+    assert form.changes == {}
+    # Finer than a browser's own input knows: typed as a text.
+    fields = ArgumentsForm(of_all, enqueue(of_all, 1, clock=time(1, 2, 3, 4)).arguments).fields
+    assert fields["clock"].widget.input_type == "text"
+    assert fields["clock"].initial == "01:02:03.000004"
+    assert fields["at"].widget.input_type == "datetime-local"
+
+
 def test_each_type_has_an_input_that_gives_it_back() -> None:
     other = User.objects.create_user("other")
     job = enqueue(of_all, 7, 0.25, **all_of_them())
@@ -139,6 +158,7 @@ def test_what_is_left_empty_is_none_where_that_may_be_and_else_not_given() -> No
         ("price", "much", "Enter a number."),
         ("at", "tomorrow", "No moment that can be read."),
         ("day", "2026-02-30", "Enter a valid date."),
+        ("clock", "25:00", "No time of day that can be read."),
         ("raw", "?", "No base64."),
         ("key", "x", "Enter a valid UUID."),
         ("user", "0", "There is no user with this key."),

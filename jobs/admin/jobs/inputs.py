@@ -93,25 +93,65 @@ def kind_of(kept: Any, hint: Hint) -> Hint:
     return Hint(found if found in ("bool", "int", "float", "str") else "json", "", is_nullable)
 
 
-class _Moment(forms.CharField):
-    """In the zone in which it is kept."""
+class _Text(forms.CharField):
+    """A browser sends the lines of a text area with other ends than they had."""
 
-    def __init__(self, kept: Any, **kwargs: Any) -> None:
-        super().__init__(widget=forms.DateTimeInput({"type": "datetime-local", "step": "any"}))
-        self.required = kwargs["required"]
+    def __init__(self, kept: Any) -> None:
+        kept = kept if isinstance(kept, str) else ""
+        is_long = len(kept) > _SHORT or "\n" in kept
+        widget: Any = forms.Textarea({"rows": 4, "cols": 60}) if is_long else forms.TextInput
+        super().__init__(widget=widget, strip=False, required=False)
+        self._has_returns = "\r" in kept
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value) or ""
+        return text if self._has_returns else text.replace("\r\n", "\n")
+
+
+class _Clock(forms.CharField):
+    """A time of day, or a moment, in the zone in which it is kept."""
+
+    _read: Callable[[str], Any] = time.fromisoformat
+    _type = "time"
+    _told = _("No time of day that can be read.")
+
+    def __init__(self, kept: Any, *, required: bool) -> None:
         value = None if kept is NOTHING or kept is None else codec.decode(kept, load)
-        self._zone = get_current_timezone() if value is None else value.tzinfo
+        # What a browser's own input knows of a second ends with milliseconds.
+        is_fine = value is not None and value.microsecond % 1000
+        attributes = {} if is_fine else {"type": self._type, "step": "any"}
+        super().__init__(widget=forms.TextInput(attributes), required=required)
+        self._zone = self._zone_of(value)
         if self._zone is not None:
             self.help_text = str(self._zone)
+
+    def _zone_of(self, value: Any) -> Any:
+        return None
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         if not text:
             return None
         try:
-            return datetime.fromisoformat(text).replace(tzinfo=self._zone)
+            return type(self)._read(text).replace(tzinfo=self._zone)
         except ValueError:
-            raise forms.ValidationError(_("No moment that can be read.")) from None
+            raise forms.ValidationError(self._told) from None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """A browser leaves out seconds that are zero."""
+        try:
+            return bool(type(self)._read(initial) != type(self)._read(data))
+        except (TypeError, ValueError):
+            return super().has_changed(initial, data)
+
+
+class _Moment(_Clock):
+    _read = datetime.fromisoformat
+    _type = "datetime-local"
+    _told = _("No moment that can be read.")
+
+    def _zone_of(self, value: Any) -> Any:
+        return get_current_timezone() if value is None else value.tzinfo
 
 
 class _Bytes(forms.CharField):
@@ -170,16 +210,9 @@ def _yes_or_no(*, required: bool) -> forms.Field:
     )
 
 
-def _typed(kind: str) -> Callable[..., forms.Field]:
-    def make(*, required: bool) -> forms.Field:
-        if kind == "date":
-            widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
-            return forms.DateField(widget=widget, input_formats=["%Y-%m-%d"], required=required)
-        widget_ = forms.TimeInput({"type": "time", "step": "any"}, format="%H:%M:%S.%f")
-        formats = ["%H:%M:%S.%f", "%H:%M:%S", "%H:%M"]
-        return forms.TimeField(widget=widget_, input_formats=formats, required=required)
-
-    return make
+def _date(*, required: bool) -> forms.Field:
+    widget = forms.DateInput({"type": "date"}, format="%Y-%m-%d")
+    return forms.DateField(widget=widget, input_formats=["%Y-%m-%d"], required=required)
 
 
 _FIELDS: dict[str, Callable[..., forms.Field]] = {
@@ -191,8 +224,8 @@ _FIELDS: dict[str, Callable[..., forms.Field]] = {
     "decimal": lambda *, required: forms.DecimalField(
         required=required, widget=forms.NumberInput({"step": "any"})
     ),
-    "date": _typed("date"),
-    "time": _typed("time"),
+    "date": _date,
+    "time": _Clock,
     "datetime": _Moment,
     "timedelta": forms.DurationField,
     "uuid": forms.UUIDField,
@@ -206,13 +239,11 @@ def field(kept: Any, hint: Hint, *, required: bool) -> forms.Field:
     kind, label, _ = kind_of(kept, hint)
     made: forms.Field
     if kind == "str":
-        is_long = isinstance(kept, str) and (len(kept) > _SHORT or "\n" in kept)
-        widget: Any = forms.Textarea({"rows": 4, "cols": 60}) if is_long else forms.TextInput
-        made = forms.CharField(widget=widget, strip=False, required=False)
+        made = _Text(kept)
     elif kind == "model":
         made = _Key(label, required=required)
-    elif kind == "datetime":
-        made = _Moment(kept, required=required)
+    elif kind in ("time", "datetime"):
+        made = _FIELDS[kind](kept, required=required)
     else:
         made = _FIELDS[kind](required=required)
     made.initial = _shown(kind, kept)
@@ -232,8 +263,10 @@ def _shown(kind: str, kept: Any) -> Any:
     if kind == "model":
         return str(codec.decode(said[1], load))
     value = codec.decode(kept, load)
-    if kind == "datetime":
-        return value.replace(tzinfo=None).isoformat()
+    if kind in ("time", "datetime"):
+        is_coarse = value.microsecond and not value.microsecond % 1000
+        spec = "milliseconds" if is_coarse else "auto"
+        return value.replace(tzinfo=None).isoformat(timespec=spec)
     return said if kind == "bytes" else value
 
 
