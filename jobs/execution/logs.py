@@ -11,6 +11,7 @@ from collections import deque
 from datetime import UTC, datetime
 
 from jobs import conf
+from jobs.errors import JobCancelled, JobTimeout
 
 from .context import current_or_none
 from .text import clean
@@ -22,7 +23,8 @@ _format = logging.Formatter("%(message)s")
 
 
 class Log:
-    """What one attempt has logged. Written by the attempt's own thread, and read by another."""
+    """What one attempt has logged. Written by the attempt's own thread, or by several that it has
+    given its context, and read by another: what they do at once costs a line at most."""
 
     __slots__ = ("_first", "_last", "_room", "_size", "lines", "next_at", "written")
 
@@ -48,8 +50,16 @@ class Log:
             self._size = 0
         self._last.append(line)
         self._size += len(line)
-        while self._size > self._room and len(self._last) > 1:
-            self._size -= len(self._last.popleft())
+        if self._size > self._room:
+            self._trim()
+
+    def _trim(self) -> None:
+        # Counted anew: several may have counted at once.
+        last = list(self._last)
+        size = sum(map(len, last))
+        while size > self._room - self._room // 4 and len(last) > 1:
+            size -= len(last.pop(0))
+        self._last, self._size = deque(last), size
 
     @property
     def text(self) -> str:
@@ -90,11 +100,12 @@ class LogHandler(logging.Handler):
         if context is None:
             return
         try:
-            line = clean(told(record))
+            context.keep(clean(told(record)), self._most)
+        except (JobTimeout, JobCancelled):
+            # On its way to the task, and sent once only.
+            raise
         except Exception:
             self.handleError(record)
-            return
-        context.keep(line, self._most)
 
 
 class _LastResort(logging.Handler):

@@ -132,6 +132,8 @@ class Dispatcher:
             moved = bool(batch)
             self._board.expect(0.0)
             try:
+                # Before, and apart: what is refused of a log must cost no outcome.
+                self.recorder.logs.end(connection, batch)
                 began = time.monotonic()
                 got = self._exchange(connection, batch, wishes)
                 if wishes:

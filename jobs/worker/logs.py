@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ import psycopg
 from jobs import conf, lifecycle
 from jobs.execution import Log
 from jobs.lifecycle import Claimed, Ended, Logged
-from jobs.outcomes import Cancelled, Failed, Retried
+from jobs.outcomes import Cancelled, Failed, Retried, TakenOver
+
+logger = logging.getLogger("jobs")
 
 # While a job runs, its log is written at most so often, in seconds, and a long one more seldom:
 # so many characters in a second.
@@ -29,8 +32,12 @@ class Logs:
 
     def of(self, job: Claimed, most: int) -> Log:
         """The log of a job that has none. Called by the slots."""
-        log = self._open[job] = Log(most)
-        return log
+        log = Log(most)
+        if job.is_over:
+            # What it has left behind still logs: nobody waits for that any more.
+            return log
+        # Two of its threads may begin at once.
+        return self._open.setdefault(job, log)
 
     def write(self, connection: psycopg.Connection[Any], now: float) -> None:
         """Those of running jobs that have something new, now and then."""
@@ -39,18 +46,31 @@ class Logs:
         self._looked_at = now
         fresh = []
         for job, log in list(self._open.items()):
-            if log.lines > log.written and now >= log.next_at:
+            if not job.is_over and log.lines > log.written and now >= log.next_at:
                 logged = Logged(job, log.lines, log.text)
                 log.written = logged.lines
                 log.next_at = now + len(logged.text) / _PACE
                 fresh.append(logged)
-        _write(connection, fresh)
+        try:
+            _write(connection, fresh)
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            logger.warning("logs of running jobs: %s", str(error).strip())
 
     def end(self, connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> None:
-        """In the transaction that records how they ended, and before: what is to be kept, whole;
-        what is not, not at all."""
+        """Before it is recorded how they ended: what is to be kept, whole; what is not, not at all.
+        Whatever is refused costs a log, and no outcome."""
         if not self._open:
             return
+        try:
+            self._end(connection, batch)
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error):
+                raise
+            logger.warning("logs of jobs that ended: %s", str(error).strip())
+
+    def _end(self, connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> None:
         kept, gone = [], []
         for ended in batch:
             log = self._open.get(ended.job)
@@ -58,7 +78,7 @@ class Logs:
                 continue
             if self._policy == "always" or isinstance(ended.outcome, Failed | Retried | Cancelled):
                 kept.append(Logged(ended.job, log.lines, log.text))
-            elif log.written:
+            elif log.written and not isinstance(ended.outcome, TakenOver):
                 gone.append(ended.job)
         _write(connection, kept)
         if gone:

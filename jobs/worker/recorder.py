@@ -128,7 +128,6 @@ class Recorder:
         if any(told):
             # What ending jobs told last is written before they end.
             lifecycle.write_progress(connection, [one for one in told if one])
-        self.logs.end(connection, batch)
         sent = lifecycle.record(connection, batch)
         if self._ended_claims:
             lifecycle.forget_claims(connection, self._ended_claims)

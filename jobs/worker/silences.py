@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -33,6 +34,8 @@ class Silences:
     def _has(self, connection: psycopg.Connection[Any], task: str, kind: str) -> bool:
         now = time.monotonic()
         if now - self._read_at > _FRESH:
-            self._kinds = lifecycle.silenced(connection)
             self._read_at = now
+            # What cannot be read silences nothing, and swallows no alarm.
+            with contextlib.suppress(psycopg.Error):
+                self._kinds = lifecycle.silenced(connection)
         return (task, kind) in self._kinds

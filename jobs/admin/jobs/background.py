@@ -11,20 +11,21 @@ from typing import Any
 
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
 from django.core.signing import Signer
 from django.db import transaction
 from django.db.models.functions import Now
 from django.http import HttpRequest, QueryDict
+from django.urls import get_resolver
 
 from jobs import codec, conf, lifecycle
 from jobs.errors import JobsError
 from jobs.execution import Context
-from jobs.models import Job, Worker
+from jobs.models import AttemptOutcome, Job, Worker
 from jobs.tasks import Task, configured
 from jobs.tasks import task as as_task
 
 from . import every
+from .asked import SPANS
 from .listing import JobChangeList
 from .verbs import VERBS
 
@@ -36,7 +37,17 @@ AT_ONCE = 2_000
 _PATIENCE = 60_000
 
 
-@as_task(takes_context=True, priority=50, max_attempts=3, sensitive=("signature",))
+class Refused(JobsError):
+    """It is not to be done, now or later."""
+
+
+@as_task(
+    takes_context=True,
+    priority=50,
+    max_attempts=3,
+    dont_retry_on=(Refused,),
+    sensitive=("said", "signature"),
+)
 def bulk(
     context: Context,
     *,
@@ -46,44 +57,49 @@ def bulk(
     site: str,
     user: int,
     seen_at: datetime,
+    means: str,
     total: int | None,
     signature: str,
 ) -> int:
     """Do to all jobs that match a list's address what somebody has confirmed; to how many it was
     done. It is done as that person, who must still be allowed to."""
-    confirmed = [verb, said, query, site, user, seen_at]
+    confirmed = [verb, said, query, site, user, seen_at, means]
     if signature != _signature(confirmed) or lifecycle.AGAIN_OF in context.metadata:
         # Who may run jobs again, or let schedules enqueue any, is not therefore allowed this.
-        raise PermissionDenied("nobody has confirmed this: choose the jobs in the list anew")
+        raise Refused("nobody has confirmed this: choose the jobs in the list anew")
+    if context.job.history.filter(outcome=AttemptOutcome.CANCELLED).exists():
+        # Nor who may retry jobs.
+        raise Refused("somebody has stopped this: choose the jobs in the list anew")
     request = _request(site, query, user)
     what = VERBS[verb]
     model_admin = _model_admin(site)
     if not getattr(model_admin, f"has_{what.permission}_permission")(request):
-        raise PermissionDenied(f"{request.user} may not {verb} jobs any more")
+        raise Refused(f"{request.user} may not {verb} jobs any more")
     listed = model_admin.get_changelist_instance(request)
     assert isinstance(listed, JobChangeList)
+    if _meaning(listed) != means:
+        # A search that finds other tasks by now, a filter that this person may not use any more.
+        raise Refused("what was asked for means something else by now: choose the jobs anew")
     alias, by = listed.root_queryset.db, request.user.get_username()
     place = context.metadata.get(_PLACE) or {}
     count, after = int(place.get("done", 0)), str(place.get("after", ""))
+    is_over = bool(place.get("is_over"))
     found = every.parts(listed, what, said, seen_at, after=after, milliseconds=_PATIENCE)
-    while True:
+    while not is_over:
         context.set_progress(count, total)
         with transaction.atomic(using=alias):
-            part = next(found, None)
-            if part is None:
-                break
+            # First of all: whoever else thinks that he has this job waits here, and is refused.
+            lifecycle.note(context.job_id, context.attempt, {}, using=alias)
+            part = next(found)
             if part.is_cut and part.after == after:
-                raise TooSlow("looking for jobs that match takes too long: ask for fewer")
-            after = part.after
+                raise Refused("looking for jobs that match takes too long: ask for fewer")
             count += every.do(listed, what, part, by, said)
-            lifecycle.note(context.job_id, {_PLACE: {"done": count, "after": after}}, using=alias)
+            after, is_over = part.after, not part.after
+            noted = {"done": count, "after": after, "is_over": is_over}
+            lifecycle.note(context.job_id, context.attempt, {_PLACE: noted}, using=alias)
     every.write_down(user, listed, what, said, count)
     context.set_progress(count, count)
     return count
-
-
-class TooSlow(JobsError):
-    """No statement came to an end in its time."""
 
 
 def start(
@@ -97,17 +113,38 @@ def start(
     """Enqueue it."""
     user_id = request.user.pk
     assert user_id is not None
-    query, site = request.GET.urlencode(), listed.model_admin.admin_site.name
-    return _task().enqueue(
+    query, site = _fixed(request.GET, seen_at), listed.model_admin.admin_site.name
+    again = listed.model_admin.get_changelist_instance(_request(site, query, user_id))
+    assert isinstance(again, JobChangeList)
+    means = _meaning(again)
+    job = _task().enqueue(
         verb=verb,
         said=said,
         query=query,
         site=site,
         user=user_id,
         seen_at=seen_at,
+        means=means,
         total=total,
-        signature=_signature([verb, said, query, site, user_id, seen_at]),
+        signature=_signature([verb, said, query, site, user_id, seen_at, means]),
     )
+    every.write_down(user_id, listed, VERBS[verb], said, None, f"begun, by the job {job.pk}")
+    return job
+
+
+def _fixed(query: QueryDict, seen_at: datetime) -> str:
+    """ "Of the last hour" is of the hour before the page was shown, whenever it is done."""
+    fixed = query.copy()
+    for within in fixed.pop("within", ()):
+        if span := SPANS.get(str(within)):
+            since = (seen_at - span).isoformat()
+            fixed["since"] = max(since, fixed.get("since") or since)
+    return fixed.urlencode()
+
+
+def _meaning(listed: JobChangeList) -> str:
+    """What is looked for, as this list understands its address."""
+    return repr(listed.asked)
 
 
 def _signature(confirmed: list[Any]) -> str:
@@ -139,13 +176,15 @@ def _request(site: str, query: str, user: int) -> HttpRequest:
     request.GET = QueryDict(query)
     found = get_user_model()._default_manager.filter(pk=user, is_active=True).first()
     if found is None:
-        raise PermissionDenied("whoever asked for it is not there any more")
+        raise Refused("whoever asked for it is not there any more")
     request.user = found
     request.current_app = site
     return request
 
 
 def _model_admin(site: str) -> Any:
+    # A site of the admin may be made where its addresses are.
+    list(get_resolver().url_patterns)
     for one in all_sites:
         if one.name == site and one.is_registered(Job):
             return one._registry[Job]

@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 
 from jobs.models import FINAL, Attempt, Job
 
+from .again import changed_names
 from .listing import JobChangeList
 from .verbs import Verb
 from .walk import walk
@@ -76,19 +77,27 @@ def as_seen(verb: Verb, seen_at: datetime, prefix: str = "") -> Q:
 
 
 def write_down(
-    user_id: int, listed: JobChangeList, verb: Verb, said: dict[str, Any], count: int
+    user_id: int,
+    listed: JobChangeList,
+    verb: Verb,
+    said: dict[str, Any],
+    count: int | None,
+    more: str = "",
 ) -> None:
-    """One entry of the log says all of it."""
+    """One entry of the log says all of it; None: nobody knows yet to how many."""
+    what = more if count is None else f"{count:,} jobs that matched."
     chosen = ", ".join(f"{what}: {which}" for what, which in listed.chosen)
     LogEntry.objects.create(
         user_id=user_id,
         content_type=ContentType.objects.get_for_model(Job),
         object_repr=(chosen or gettext("all jobs"))[:200],
         action_flag=DELETION if verb.name == "remove" else CHANGE,
-        change_message=f"{verb.name}: {count:,} jobs that matched. {told(said)}".strip(),
+        change_message=f"{verb.name}: {what} {told(said)}".strip(),
     )
 
 
 def told(said: dict[str, Any]) -> str:
-    """What was said beside the verb."""
+    """What was said beside the verb; of arguments only which are changed: it stays in the log."""
+    if names := changed_names(said):
+        return f"with another {', '.join(names)}"
     return ", ".join(f"{name}={value}" for name, value in said.items() if value not in (None, ""))
