@@ -211,6 +211,16 @@ def test_moments_are_shown_in_the_viewers_zone(superuser: Client, cookie: str, t
     assert told in page(superuser, f"/admin/jobs/job/{job.pk}/life/")
 
 
+def test_a_moment_at_the_end_of_time_breaks_no_page(superuser: Client) -> None:
+    end = datetime(9999, 12, 31, 23, tzinfo=UTC)
+    job = make_job(expires_at=end)
+    Queue.objects.create(name="default", paused_at=end, paused_until=end)
+    superuser.cookies["jobs_zone"] = "Asia/Tokyo"
+
+    for address in (f"job/{job.pk}/change/", "job/", "", "job/overview/", "queue/"):
+        assert superuser.get(f"/admin/jobs/{address}").status_code == 200
+
+
 def test_a_zone_that_the_site_activates_is_heeded(superuser: Client) -> None:
     job = make_job(enqueued_at=datetime(2026, 1, 1, 15, 4, tzinfo=UTC))
     superuser.cookies["jobs_zone"] = "Asia/Tokyo"

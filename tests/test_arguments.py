@@ -191,6 +191,73 @@ def test_positional_arguments_stay_in_their_places() -> None:
     assert form.is_valid(), form.errors
 
 
+@task
+def of_odd_names(
+    pairs: int, data: int = 1, /, *rest: int, fields: int = 2, **more: Any
+) -> None: ...
+
+
+@task
+def of_unsaid(x: Any = 5, *, share: float | None = None, raw: bytes = b"a") -> None: ...
+
+
+def test_what_comes_behind_needs_what_stands_before_it() -> None:
+    form = edited(enqueue(of_odd_names, 1), of_odd_names, rest="[5, 6]")
+    assert "needs all arguments" in str(form.errors)
+    form = edited(enqueue(of_odd_names, 1, 2), of_odd_names, rest="[5, 6]")
+    assert form.is_valid(), form.errors
+    assert form.call["args"] == [1, 2, 5, 6]
+
+
+def test_an_argument_by_place_only_and_one_by_its_name_are_two() -> None:
+    form = edited(enqueue(of_odd_names, 1, pairs=9), of_odd_names, fields="3")
+    assert form.is_valid(), form.errors
+    assert form.call == {"args": [1], "kwargs": {"fields": 3, "pairs": 9}}
+    superuser = client_with(is_superuser=True)
+    jobs = [make_job(of_odd_names, [1], state="failed") for _ in range(2)]
+    chosen = {"action": "again", "index": "0", "_selected_action": [str(job.pk) for job in jobs]}
+    assert "change pairs" in superuser.post("/admin/jobs/job/", chosen).content.decode()
+
+
+def test_numbers_that_a_field_does_not_know_stay_as_they_are() -> None:
+    for value in (1e17, -2.5e-300):
+        job = enqueue(of_unsaid, share=value)
+        form = edited(job, of_unsaid)
+        assert form.is_valid(), form.errors
+        assert form.call == job.arguments
+    form = edited(enqueue(of_unsaid, share=1e17), of_unsaid, share="1e18")
+    assert form.is_valid(), form.errors
+    assert read(form.call)[1] == {"share": 1e18}
+
+
+def test_a_typed_null_is_null_and_no_bytes_are_bytes() -> None:
+    form = edited(enqueue(of_unsaid, [1], raw=b""), of_unsaid, x="null")
+    assert form.is_valid(), form.errors
+    assert read(form.call) == ([None], {"raw": b""})
+    form = edited(enqueue(of_unsaid, [1], raw=b"a"), of_unsaid, raw="")
+    assert form.is_valid(), form.errors
+    assert read(form.call)[1] == {"raw": b""}
+
+
+def test_a_row_that_is_gone_is_told_and_stops_nobody() -> None:
+    superuser = client_with(is_superuser=True)
+    gone = User.objects.create_user("gone")
+    jobs = [
+        make_job(of_all, [1], {"user": gone}, state="failed"),
+        make_job(of_all, [2], state="failed"),
+    ]
+    gone.delete()
+    form = edited(jobs[0], of_all, number="3")
+    assert form.errors == {"user": ["There is no user with this key."]}
+    chosen = {"action": "again", "_selected_action": [str(job.pk) for job in jobs]}
+    shown = superuser.post("/admin/jobs/job/", chosen | {"index": "0"})
+    sent = {"confirmed": "1", "seen_at": shown.context["seen_at"], "arg-number": "7"}
+    answer = superuser.post(
+        "/admin/jobs/job/", chosen | sent | {"arg-set-number": "on"}, follow=True
+    )
+    assert "1 job is run again" in answer.content.decode()
+
+
 def test_a_call_that_would_not_fit_is_refused_as_enqueue_refuses_it() -> None:
     with pytest.raises(InvalidCall, match="missing a required argument: 'number'"):
         changed(of_all, {"args": [], "kwargs": {}}, {"share": 1.0})
@@ -237,6 +304,8 @@ def test_what_is_hidden_is_not_shown_and_stays_unless_it_is_typed_anew() -> None
     job = make_job(of_a_secret, ["ada", "very secret"], state="failed")
     url = f"/admin/jobs/job/{job.pk}/again/"
     assert "very secret" not in page(superuser, url)
+    # Nor what it is like.
+    assert "textarea" not in page(superuser, url)
     assert "hidden; empty: as it was" in page(superuser, url)
 
     superuser.post(url, typed_of(superuser, job) | {"arg-name": "grace"})

@@ -294,6 +294,10 @@ def test_retry_and_run_again_leave_a_log_entry(superuser: Client) -> None:
     text = superuser.post(url_of(job, "retry"), follow=True).content.decode()
     assert "only what failed or was cancelled can be retried" in text
     superuser.post(url_of(job, "again"))
+    # It has not ended: there is nothing to do again.
+    assert Job.objects.count() == 1
+    job.cancel()
+    superuser.post(url_of(job, "again"))
     assert Job.objects.count() == 2
     assert LogEntry.objects.count() == 2
 

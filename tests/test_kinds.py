@@ -142,7 +142,7 @@ def test_one_kind_tells_what_its_failures_say_and_how_they_differ(superuser: Cli
     with CaptureQueriesContext(connection) as asked:
         text = page(superuser, address)
 
-    assert len([one for one in asked if "SAVEPOINT" not in one["sql"]]) <= 9
+    assert len([one for one in asked if "SAVEPOINT" not in one["sql"]]) <= 12
     assert '<td class="jobs-number">3</td><td>no money</td>' in text
     assert "no &lt;bank&gt;" in text
     assert "1 with this difference" in text
@@ -153,6 +153,12 @@ def test_one_kind_tells_what_its_failures_say_and_how_they_differ(superuser: Cli
     )
     for address in (f"{KINDS}0000000000000000/", f"{KINDS}a%00b/", f"{KINDS}x/silence/"):
         assert superuser.get(address).status_code == 404
+    # Of which task, is not said.
+    bare = page_of(jobs[0]).partition("?")[0]
+    for address in (bare, f"{bare}silence/"):
+        assert superuser.get(address).status_code == 404
+    for address in (f"{bare}hear/", f"{KINDS}%00/hear/"):
+        assert superuser.post(address).status_code == 404
 
 
 def test_what_is_to_be_retried_of_a_kind_is_cancelled_all_at_once(superuser: Client) -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.test import Client, override_settings
 
 from jobs import enqueue, lifecycle
+from jobs.errors import JobTimeout
 from jobs.execution import Log
 from jobs.execution.logs import LogHandler, keep_logs, told
 from jobs.lifecycle import Claimed, Ended
@@ -72,7 +73,8 @@ def test_a_record_is_told_with_its_moment_its_level_and_its_traceback() -> None:
     lines = told(record).split("\n")
 
     assert lines[0] == "2023-11-14T22:13:20.012Z ERROR shop: lost it"
-    assert lines[-1] == "KeyError: 'x'"
+    # Nothing that it says looks like another record.
+    assert lines[-1] == "  KeyError: 'x'"
     record.msg, record.args, record.exc_info = "y" * 50_000, (), None
     record.exc_text = None
     assert len(told(record)) < 9_000
@@ -224,7 +226,7 @@ def test_a_worker_keeps_what_failed_attempts_logged(start_worker: Start) -> None
         "INFO tests.tasks: sold 3",
         "WARNING tests.tasks: it goes wrong <soon>",
     ]
-    assert "KeyError: 'the inner one'" in rows
+    assert "  KeyError: 'the inner one'" in rows
     assert log_of(of_coroutine).text.endswith("INFO tests.tasks: awaited")
     assert not AttemptLog.objects.filter(job=good).exists()
     assert log_of(many).lines == 20_002
@@ -251,6 +253,60 @@ def test_what_all_attempts_logged_goes_with_the_job(
     AttemptLog.objects.create(job=job, attempt=1, lines=1, text="x")
     lifecycle.prune(connection, [str(job.pk)])
 
+    assert not AttemptLog.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["2026-99-99T00:00:00.000Z ERROR x: y", "0001-01-01T00:00:00.000Z INFO x: y", "\ufffe"]
+)
+def test_a_line_that_looks_like_a_record_breaks_no_page(transactional_db: None, line: str) -> None:
+    superuser = client_with(is_superuser=True)
+    superuser.cookies["jobs_zone"] = "America/Lima"
+    job = make_job(state="failed")
+    AttemptLog.objects.create(job=job, attempt=1, lines=1, text=line)
+
+    assert "log, 1 line" in page(superuser, url_of(job))
+
+
+def test_an_interruption_that_meets_the_handler_reaches_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = logging.LogRecord("shop", logging.INFO, "f.py", 1, "hello", (), None)
+    monkeypatch.setattr("jobs.execution.logs.current_or_none", Interrupted)
+    with pytest.raises(JobTimeout):
+        LogHandler("INFO").handle(record)
+
+
+class Interrupted:
+    def keep(self, line: str, most: int) -> None:
+        raise JobTimeout("too long")
+
+
+def test_what_is_refused_of_a_log_costs_no_outcome(
+    connection: psycopg.Connection[Any], claim: Callable[..., list[Claimed]]
+) -> None:
+    enqueue(tasks.noop)
+    [claimed] = claim()
+    logs = Logs()
+    logs.of(claimed, 1000).add("not to be kept \0")
+    logs.end(connection, [Ended(claimed, FAILED)])
+    logs.write(connection, 1e9)
+
+    assert not AttemptLog.objects.exists()
+    connection.execute("SELECT 1")
+
+
+def test_what_a_job_leaves_behind_logs_to_nobody(
+    connection: psycopg.Connection[Any], claim: Callable[..., list[Claimed]]
+) -> None:
+    enqueue(tasks.noop)
+    [claimed] = claim()
+    claimed.is_over = True
+    logs = Logs()
+    logs.of(claimed, 1000).add("too late")
+    logs.write(connection, 1e9)
+
+    assert not logs._open
     assert not AttemptLog.objects.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -55,14 +56,19 @@ def without_sensitive(task_name: str, arguments: Any) -> dict[str, Any]:
         task = resolve(task_name)
     except (JobsError, ImportError):
         return {"args": [HIDDEN] * len(args), "kwargs": dict.fromkeys(kwargs, HIDDEN)}
-    names = task.argument_names
+    names, known = task.argument_names, task.signature.parameters
+    # *rest and **more, if the task has them.
+    variable = {one.kind: one.name for one in known.values()}
+    rest = variable.get(inspect.Parameter.VAR_POSITIONAL)
+    more = variable.get(inspect.Parameter.VAR_KEYWORD)
     return {
         "args": [
-            HIDDEN if i < len(names) and names[i] in task.sensitive else value
+            HIDDEN if (names[i] if i < len(names) else rest) in task.sensitive else value
             for i, value in enumerate(args)
         ],
         "kwargs": {
-            name: HIDDEN if name in task.sensitive else value for name, value in kwargs.items()
+            name: HIDDEN if (name if name in known else more) in task.sensitive else value
+            for name, value in kwargs.items()
         },
     }
 

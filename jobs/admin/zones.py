@@ -40,10 +40,14 @@ def in_viewers_zone(view: V) -> V:
 
     @wraps(view)
     def shown(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        with seen_from(request):
-            answer = view(self, request, *args, **kwargs)
-            if isinstance(answer, SimpleTemplateResponse) and not answer.is_rendered:
-                answer.render()
-            return answer
+        try:
+            with seen_from(request):
+                answer = view(self, request, *args, **kwargs)
+                if isinstance(answer, SimpleTemplateResponse) and not answer.is_rendered:
+                    answer.render()
+                return answer
+        except OverflowError:
+            # A moment at the end of time is there in no other zone.
+            return view(self, request, *args, **kwargs)
 
     return shown  # type: ignore[return-value]

@@ -127,6 +127,8 @@ def told(record: logging.LogRecord) -> str:
     if len(text) > _LONGEST:
         half = _LONGEST // 2
         text = f"{text[:half]} … {len(text) - 2 * half:,} … {text[-half:]}"
+    # So that no line of a message looks like another record.
+    text = text.replace("\n", "\n  ")
     moment = datetime.fromtimestamp(record.created, UTC)
     at = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
     return f"{at} {record.levelname} {record.name}: {text}"

@@ -236,13 +236,18 @@ def encoded_call(
 def recalled(task: Task[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """A call that is kept as JSON, checked as `enqueue` checks one: InvalidCall, NotStorable, …
 
-    Model instances are looked for: their model's DoesNotExist where one is gone.
+    InvalidCall, too, where an argument cannot be read: a model instance that is gone.
     """
     from jobs.models.references import load
 
     task = checked(task)
-    args = codec.decode(arguments["args"], load)
-    kwargs = {name: codec.decode(value, load) for name, value in arguments["kwargs"].items()}
+    try:
+        args = codec.decode(arguments["args"], load)
+        kwargs = {name: codec.decode(value, load) for name, value in arguments["kwargs"].items()}
+    except Exception as error:
+        # A tag may say anything.
+        told = f"an argument of {task.name} cannot be read: {type(error).__name__}: {error}"
+        raise InvalidCall(told) from None
     made = encoded_call(task, tuple(args), kwargs)
     what = f"the arguments of {task.name}"
     codec.write(made, max_bytes=conf.settings().max_argument_bytes, what=what)

@@ -145,6 +145,9 @@ class JobAdmin(JobColumns, ShowingAdmin):
         if not self.has_run_permission(request):
             raise PermissionDenied
         job = self._found(request, pk)
+        if not job.is_finished:
+            self.message_user(request, _("It has not ended yet."), messages.WARNING)
+            return self._to(job)
         form = page.form_again(request, job)
         is_wrong = form is not None and "edited" in request.POST and not form.is_valid()
         if request.method != "POST" or is_wrong:

@@ -27,7 +27,7 @@ class AgainForm(ArgumentsForm):
         task = task_of(sample.task)
         try:
             return None if task is None else cls(task, sample.arguments, data, sample=True)
-        except (TypeError, ValueError, LookupError):
+        except Exception:
             # SQL may have put anything there.
             return None
 

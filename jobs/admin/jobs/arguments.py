@@ -13,11 +13,12 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from jobs.errors import JobsError
+from jobs.codec import TAG
+from jobs.errors import InvalidCall, JobsError
 from jobs.tasks import Task, recalled, resolve
 
 from ..payload import shape
-from .inputs import NOTHING, Hint, encoded, read_hint
+from .inputs import NOTHING, NULL, Hint, encoded, read_hint
 from .inputs import field as input_of
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -45,7 +46,7 @@ class Bound:
         made.rest = kept["args"][len(names) :]
         known = task.signature.parameters
         for name, value in kept["kwargs"].items():
-            is_own = name in known and known[name].kind not in _VARIABLE
+            is_own = name in known and known[name].kind in _NAMED
             (made.values if is_own else made.more)[name] = value
         return made
 
@@ -56,19 +57,22 @@ class Bound:
         is_contiguous = True
         for name, parameter in task.signature.parameters.items():
             if name not in self.values:
-                is_contiguous = is_contiguous and parameter.kind in _VARIABLE
+                is_contiguous = is_contiguous and parameter.kind not in _POSITIONAL
                 continue
             only = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
             by_place = name in self.by_place or only or bool(self.rest)
             if is_contiguous and by_place and parameter.kind in _POSITIONAL:
                 args.append(self.values[name])
             else:
-                is_contiguous = False
+                is_contiguous = is_contiguous and parameter.kind not in _POSITIONAL
                 kwargs[name] = self.values[name]
+        if self.rest and not is_contiguous:
+            raise InvalidCall(f"what comes behind *, needs all arguments of {task.name} before it")
         return {"args": [*args, *self.rest], "kwargs": kwargs | self.more}
 
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 class ArgumentsForm(forms.Form):
@@ -98,11 +102,12 @@ class ArgumentsForm(forms.Form):
             or (kept is NOTHING and has_default)
             or parameter.kind in _VARIABLE
         )  # fmt: skip
-        made = input_of(kept, hint, required=not may_be_empty)
+        # Of what is hidden not even the form tells anything.
+        shown = NOTHING if is_hidden else kept
+        made = input_of(shown, hint, required=not may_be_empty)
         made.label = name
-        notes = [made.help_text, _told(parameter)]
+        notes = [made.help_text, "" if is_hidden else _told(parameter)]
         if is_hidden:
-            made.initial = None
             notes.append(gettext("hidden; empty: as it was"))
         if self._is_sample:
             made.initial = None
@@ -136,7 +141,8 @@ class ArgumentsForm(forms.Form):
                 self.changes[name] = self._encoded(name, given[name])
             except forms.ValidationError as error:
                 self.add_error(name, error)
-        if not self.errors:
+        # Of many, each is checked for itself.
+        if not self.errors and not self._is_sample:
             try:
                 self.call = changed(self._task, self._bound.call(self._task), self.changes)
             except (JobsError, LookupError, ValueError, TypeError) as error:
@@ -144,10 +150,10 @@ class ArgumentsForm(forms.Form):
         return given
 
     def _is_to_change(self, name: str, given: Mapping[str, Any]) -> bool:
-        if self._is_sample:
-            return bool(given.get(f"{_SET}{name}"))
         if name in self._task.sensitive and given[name] in (None, ""):
             return False
+        if self._is_sample:
+            return bool(given.get(f"{_SET}{name}"))
         bound = self[name]
         return self.fields[name].has_changed(bound.initial, bound.data)
 
@@ -155,10 +161,12 @@ class ArgumentsForm(forms.Form):
         parameter = self._task.signature.parameters[name]
         if parameter.kind in _VARIABLE:
             kind: type = list if parameter.kind is parameter.VAR_POSITIONAL else dict
-            made = encoded(kind() if value is None else value, name)
-            if not isinstance(made, kind):
+            made = encoded(kind() if value is None or value is NULL else value, name)
+            if type(made) is not kind or TAG in list(made):
                 raise forms.ValidationError(_("A JSON list, or a JSON object for **."))
             return made
+        if value is NULL:
+            return None
         if value is None and not self._may_be_none(name):
             if parameter.default is parameter.empty:
                 raise forms.ValidationError(_("This argument has no default."))

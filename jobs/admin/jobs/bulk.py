@@ -85,6 +85,8 @@ def _page(
         "opts": model_admin.opts,
         "verb": verb,
         "form": form,
+        # Not by the form's own name: an argument may be called so.
+        "pairs": list(form.pairs()) if isinstance(form, AgainForm) else [],
         "is_all": is_all,
         "chosen": [] if listed is None else listed.chosen,
         "about": "" if counts is not None else whole(estimate(jobs)),

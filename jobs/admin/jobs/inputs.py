@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import types
 import typing
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from uuid import UUID
 
 from django import forms
 from django.apps import apps
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Model
 from django.utils.timezone import get_current_timezone
 from django.utils.translation import gettext
@@ -35,6 +37,8 @@ class _Nothing:
 
 
 NOTHING: Any = _Nothing()
+# A JSON null that somebody has typed, where an empty field means another thing.
+NULL: Any = _Nothing()
 # A text with more characters, or more lines, has room for more.
 _SHORT = 60
 _BY_TYPE: dict[Any, str] = {
@@ -85,7 +89,9 @@ def kind_of(kept: Any, hint: Hint) -> Hint:
         if name == "model":
             return Hint("model", said[0], is_nullable)
         # What a field could not give back as it is.
-        is_odd = name == "time" and (said[1] or "+" in said[0])
+        is_odd = (name == "time" and (said[1] or "+" in said[0])) or (
+            name in ("float", "decimal") and not math.isfinite(float(said))
+        )
         return Hint(name if name in _FIELDS and not is_odd else "json", "", is_nullable)
     if type(kept) is int and hint.kind == "float":
         return Hint("float", "", is_nullable)
@@ -93,19 +99,24 @@ def kind_of(kept: Any, hint: Hint) -> Hint:
     return Hint(found if found in ("bool", "int", "float", "str") else "json", "", is_nullable)
 
 
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 class _Text(forms.CharField):
     """A browser sends the lines of a text area with other ends than they had."""
 
     def __init__(self, kept: Any) -> None:
         kept = kept if isinstance(kept, str) else ""
-        is_long = len(kept) > _SHORT or "\n" in kept
+        is_long = len(kept) > _SHORT or "\n" in _plain(kept)
         widget: Any = forms.Textarea({"rows": 4, "cols": 60}) if is_long else forms.TextInput
         super().__init__(widget=widget, strip=False, required=False)
-        self._has_returns = "\r" in kept
+        self._kept = kept
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value) or ""
-        return text if self._has_returns else text.replace("\r\n", "\n")
+        plain = _plain(text)
+        return self._kept if plain == _plain(self._kept) else plain
 
 
 class _Clock(forms.CharField):
@@ -133,7 +144,10 @@ class _Clock(forms.CharField):
         if not text:
             return None
         try:
-            return type(self)._read(text).replace(tzinfo=self._zone)
+            found = type(self)._read(text)
+            if found.tzinfo is not None:
+                raise ValueError(text)
+            return found.replace(tzinfo=self._zone)
         except ValueError:
             raise forms.ValidationError(self._told) from None
 
@@ -155,10 +169,17 @@ class _Moment(_Clock):
 
 
 class _Bytes(forms.CharField):
+    def __init__(self, *, required: bool) -> None:
+        # No bytes are bytes, too.
+        super().__init__(required=False)
+        self._is_nullable = not required
+
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
         try:
-            return base64.b64decode(text, validate=True) if text else None
+            if not text and self._is_nullable:
+                return None
+            return base64.b64decode(text, validate=True)
         except binascii.Error:
             raise forms.ValidationError(_("No base64.")) from None
 
@@ -174,7 +195,8 @@ class _Json(forms.CharField):
         if not text:
             return None
         try:
-            return codec.decode(json.loads(text), load)
+            found = codec.decode(json.loads(text), load)
+            return NULL if found is None else found
         except Exception as error:
             # A tag may say anything, and a model may be gone.
             raise forms.ValidationError(f"{type(error).__name__}: {error}") from None
@@ -191,13 +213,14 @@ class _Key(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
-        model = apps.get_model(self._label)
+        name = self._label
         try:
+            model = apps.get_model(self._label)
+            name = str(model._meta.verbose_name)
             return model._base_manager.get(pk=text)
-        except (model.DoesNotExist, ValueError, forms.ValidationError):
+        except (ObjectDoesNotExist, LookupError, TypeError, ValueError, forms.ValidationError):
             told = gettext("There is no %(model)s with this key.")
-            named = {"model": model._meta.verbose_name}
-            raise forms.ValidationError(told % named) from None
+            raise forms.ValidationError(told % {"model": name}) from None
 
 
 def _yes_or_no(*, required: bool) -> forms.Field:
@@ -257,7 +280,7 @@ def _shown(kind: str, kept: Any) -> Any:
         return json.dumps(kept, ensure_ascii=False)
     if kind == "bool":
         return "true" if kept else "false"
-    if kind in ("int", "float", "str"):
+    if kind in ("int", "float", "str") and not isinstance(kept, dict):
         return kept
     said = kept[codec.TAG][1]
     if kind == "model":

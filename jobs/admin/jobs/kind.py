@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib import messages
@@ -25,6 +26,7 @@ from ..payload import may_view_payload
 from ..places import Places, asked
 from ..words import whole
 from . import kinds, tracebacks
+from .walk import patiently
 
 if TYPE_CHECKING:
     from . import JobAdmin
@@ -44,9 +46,7 @@ class Way(NamedTuple):
 def context(model_admin: JobAdmin, request: HttpRequest, fingerprint: str) -> dict[str, Any]:
     """What the page shows, for `?task=`."""
     task, places = asked(request, "task"), Places(request)
-    attempts = _newest(fingerprint, task)
-    if not attempts:
-        raise Http404(gettext("There are no failures of this kind."))
+    attempts, first_at = _found(fingerprint, task)
     kind = _counted(fingerprint, attempts[0])
     silence = kinds.silences_now().filter(task=kind.task, fingerprint=fingerprint).first()
     may_see = may_view_payload(request)
@@ -57,7 +57,7 @@ def context(model_admin: JobAdmin, request: HttpRequest, fingerprint: str) -> di
         "opts": model_admin.opts,
         "one": kinds.shown(kind, places, attempts[0] if may_see else None, silence),
         "is_partial": kind.count >= kinds.MOST,
-        "first_at": _first(fingerprint, kind.task),
+        "first_at": first_at,
         "compared": whole(len(attempts)),
         "says": _said(attempts) if may_see else [],
         "ways": _ways(attempts) if may_see else [],
@@ -79,9 +79,7 @@ def silence(model_admin: JobAdmin, request: HttpRequest, fingerprint: str) -> Ht
     """Asks why and for how long; then no alarm tells of these failures."""
     task = asked(request, "task")
     form = pausing.PauseForm(request.POST if request.method == "POST" else None)
-    newest = _newest(fingerprint, task, most=1)
-    if not newest:
-        raise Http404(gettext("There are no failures of this kind."))
+    newest, _ignored = _found(fingerprint, task, most=1)
     if not form.is_valid():
         asked_for = {
             **model_admin.admin_site.each_context(request),
@@ -108,9 +106,10 @@ def silence(model_admin: JobAdmin, request: HttpRequest, fingerprint: str) -> Ht
 def hear(model_admin: JobAdmin, request: HttpRequest, fingerprint: str) -> HttpResponse:
     """End the silence."""
     task = asked(request, "task")
+    found, _ignored = _found(fingerprint, task, most=1)
     silences = Silence.objects.using(conf.settings().database)
     silences.filter(task=task, fingerprint=fingerprint).delete()
-    for attempt in _newest(fingerprint, task, most=1):
+    for attempt in found:
         changed = [{"changed": {"fields": [f"hears of failures of the kind {fingerprint}"]}}]
         model_admin.log_change(request, attempt.job, changed)
     told = _("Alarms tell of these failures again.")
@@ -123,15 +122,25 @@ def _back_url(request: HttpRequest, fingerprint: str, task: str) -> str:
 
 
 def _of(fingerprint: str, task: str) -> Any:
-    attempts = Attempt.objects.using(conf.settings().database).filter(
-        fingerprint=fingerprint, outcome__in=FAILURES
-    )
-    return attempts.filter(job__task=task) if task else attempts
+    attempts = Attempt.objects.using(conf.settings().database)
+    return attempts.filter(fingerprint=fingerprint, outcome__in=FAILURES, job__task=task)
 
 
-def _newest(fingerprint: str, task: str, most: int = _COMPARED) -> list[Attempt]:
-    if "\0" in fingerprint:
-        return []
+def _found(fingerprint: str, task: str, most: int = _COMPARED) -> tuple[list[Attempt], Any]:
+    """The newest, and when the first was that is still kept; 404 where there are none, or it is not
+    said of which task."""
+    found: list[Attempt] = []
+    first_at = None
+    if task and "\0" not in fingerprint:
+        with suppress(OperationalError), patiently(conf.settings().database, scans=True):
+            found = _newest(fingerprint, task, most)
+            first_at = _oldest(fingerprint, task)
+    if not found:
+        raise Http404(gettext("There are no failures of this kind."))
+    return found, first_at
+
+
+def _newest(fingerprint: str, task: str, most: int) -> list[Attempt]:
     named = ("job__task", "job__state")
     rows = _of(fingerprint, task).select_related("job").order_by("-id")
     fields = [field.name for field in Attempt._meta.concrete_fields]
@@ -146,8 +155,7 @@ def _by_job(attempts: list[Attempt]) -> list[Attempt]:
     return list(found.values())
 
 
-def _first(fingerprint: str, task: str) -> Any:
-    """When the first of them was that is still kept."""
+def _oldest(fingerprint: str, task: str) -> Any:
     return _of(fingerprint, task).order_by("id").values_list("finished_at", flat=True).first()
 
 

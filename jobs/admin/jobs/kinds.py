@@ -146,12 +146,14 @@ def shown(
         "coming": whole(kind.coming),
         "silence": "" if silence is None else silenced(silence),
         "picture": bars(columns, gettext("failures by the hour, of the last day")),
-        "url": places.of("jobs_job_kind", kind.fingerprint, task=kind.task),
+        "url": places.of("jobs_job_kind", kind.fingerprint, task=kind.task)
+        or places.jobs(**filters),
         "jobs_url": places.jobs(**filters),
         "last_url": places.of("jobs_job_change", kind.job_id),
         # One job stands for all: Django's list wants one to be selected.
-        "retry_url": failed if kind.left else "",
-        "cancel_url": coming if kind.coming else "",
+        # Without a fingerprint, of old rows, it would be all of the task's.
+        "retry_url": failed if kind.left and kind.fingerprint else "",
+        "cancel_url": coming if kind.coming and kind.fingerprint else "",
         "job_id": kind.job_id,
     }
 

@@ -3,9 +3,14 @@
 -- many are to be retried by themselves.
 WITH newest AS MATERIALIZED (
     SELECT id, job_id, attempt, fingerprint, exception_class_path, finished_at
-    FROM jobs_attempt
+    FROM jobs_attempt AS attempt
     WHERE outcome IN ('failed', 'lost', 'retried')
       AND (%(kind)s::text IS NULL OR fingerprint = %(kind)s)
+      -- Tasks may have a kind in common: of one of them, so many of its own.
+      AND (
+          %(kind)s::text IS NULL
+          OR EXISTS (SELECT FROM jobs_job WHERE id = attempt.job_id AND task = %(task)s)
+      )
     ORDER BY id DESC
     LIMIT %(most)s
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
@@ -15,7 +15,7 @@ from django.utils.timezone import localtime
 from jobs.models import AttemptLog, Job
 
 # As jobs.execution.logs writes them.
-_LINE = re.compile(r"(\S+Z) ([A-Z]+) ([^:\n]+): ")
+_LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([A-Z]+) ([^:\n]+): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,16 @@ def _records(text: str) -> Iterator[SafeString]:
 
 def _record(text: str) -> SafeString:
     found = _LINE.match(text)
-    moment = parse_datetime(found[1]) if found else None
-    if found is None or moment is None:
+    if found is None:
+        return format_html("<span>{}</span>", text)
+    try:
+        moment = datetime.fromisoformat(found[1])
+        at = f"{localtime(moment):%H:%M:%S}"
+    except (ValueError, OverflowError):
+        # What a task has logged may look like anything.
         return format_html("<span>{}</span>", text)
     return format_html(
         '<span class="jobs-log-{}"><time datetime="{}">{}</time> {} {}: {}</span>',
-        found[2], found[1], f"{localtime(moment):%H:%M:%S}", found[2], found[3],
+        found[2], found[1], at, found[2], found[3],
         text[found.end():],
     )  # fmt: skip

@@ -91,7 +91,7 @@ def form_again(request: HttpRequest, job: Job[Any]) -> ArgumentsForm | None:
     try:
         data = request.POST if request.method == "POST" else None
         return ArgumentsForm(task, job.arguments, data)
-    except (TypeError, ValueError, LookupError):
+    except Exception:
         # SQL may have put anything there.
         return None
 
