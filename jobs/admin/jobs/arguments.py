@@ -160,9 +160,9 @@ class ArgumentsForm(forms.Form):
     def _encoded(self, name: str, value: Any) -> Any:
         parameter = self._task.signature.parameters[name]
         if parameter.kind in _VARIABLE:
-            kind: type = list if parameter.kind is parameter.VAR_POSITIONAL else dict
+            kind: Any = list if parameter.kind is parameter.VAR_POSITIONAL else dict
             made = encoded(kind() if value is None or value is NULL else value, name)
-            if type(made) is not kind or TAG in list(made):
+            if type(made) is not kind or TAG in made:
                 raise forms.ValidationError(_("A JSON list, or a JSON object for **."))
             return made
         if value is NULL:
