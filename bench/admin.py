@@ -196,7 +196,7 @@ def pages() -> dict[str, str]:
         "list: of an error, in a queue": f"{jobs}?error=shop.errors.Error7&queue=queue_25",
         "failures by kind": f"{jobs}kinds/",
         "failures by kind, of a task": f"{jobs}kinds/?task=shop.tasks.task_50",
-        "failures of one kind": f"{jobs}kinds/{kind.fingerprint}/",
+        "failures of one kind": f"{jobs}kinds/{kind.fingerprint}/?task={failed.task}",
         "search: an id": f"{jobs}?q={failed.pk}",
         "search: words of an error": f"{jobs}?q=error:refused",
         "search: words that no error has": f"{jobs}?q=error:nowhere",

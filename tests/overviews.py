@@ -229,7 +229,7 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "jobs": "job/",
         "failed": "job/?state=failed",
         "kinds": "job/kinds/",
-        "kind": f"job/kinds/{_kind_of(jobs['failed'])}/",
+        "kind": f"job/kinds/{_kind_of(jobs['failed'])}/?task={jobs['failed'].task}",
         "job": f"job/{jobs['failed'].pk}/change/",
         "running": f"job/{jobs['running'].pk}/change/",
         "again": f"job/{jobs['failed'].pk}/again/",
@@ -238,7 +238,7 @@ def pages(jobs: dict[str, Job[Any]]) -> dict[str, str]:
         "pause": "pausedtask/add/",
         "schedules": "schedule/",
         "schedule": "schedule/add/",
-        "silence": f"job/kinds/{_kind_of(jobs['failed'])}/silence/",
+        "silence": f"job/kinds/{_kind_of(jobs['failed'])}/silence/?task={jobs['failed'].task}",
         "history": f"job/{jobs['failed'].pk}/history/",
     }
 

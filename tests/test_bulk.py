@@ -567,6 +567,22 @@ def test_it_is_stopped_between_two_parts_and_what_is_done_stays(
     assert (Job.objects.queued().count(), Job.objects.failed().count()) == (8, 7)
 
 
+def test_who_clicks_twice_starts_it_once(superuser: Client, many: list[Job[Any]]) -> None:
+    shown = ask(superuser, "again", many[:1], "?state=failed", select_across="1")
+    sent = {"confirmed": "1", "select_across": "1", "seen_at": shown.context["seen_at"]}  # type: ignore[attr-defined]
+    for _ in range(2):
+        text = ask(superuser, "again", many[:1], "?state=failed", **sent).content.decode()
+        assert "A worker does it in the background." in text
+
+    assert the_bulk().state == "queued"
+
+
+def test_the_form_is_of_the_job_that_it_was_made_of(superuser: Client) -> None:
+    first = make_job(charge, [1], {"note": None}, state="failed")
+    shown = ask(superuser, "again", [first])
+    assert f'name="sample" value="{first.pk}"' in shown.content.decode()
+
+
 def test_a_last_part_that_is_done_is_not_done_again(
     superuser: Client, many: list[Job[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

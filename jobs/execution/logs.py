@@ -84,16 +84,19 @@ class _NoLock:
     def __exit__(self, *_: object) -> None: ...
 
 
-class LogHandler(logging.Handler):
+class _Unlocked(logging.Handler):
+    """An interruption could leave it locked for everybody."""
+
+    def createLock(self) -> None:  # noqa: N802
+        self.lock = _NoLock()  # type: ignore[assignment]
+
+
+class LogHandler(_Unlocked):
     """Keeps the records of jobs; of everything else none."""
 
     def __init__(self, level: str) -> None:
         super().__init__(level)
         self._most = conf.settings().max_log_bytes
-
-    def createLock(self) -> None:  # noqa: N802
-        """None is needed: a log has one writer. An interruption could leave it locked."""
-        self.lock = _NoLock()  # type: ignore[assignment]
 
     def emit(self, record: logging.LogRecord) -> None:
         context = current_or_none()
@@ -108,7 +111,7 @@ class LogHandler(logging.Handler):
             self.handleError(record)
 
 
-class _LastResort(logging.Handler):
+class _LastResort(_Unlocked):
     """Does what `logging` does for records that no handler gets: with ours, it would not."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -18,10 +18,11 @@ __all__ = ["browser", "started"]
 def test_pages_fit_and_are_looked_at(
     browser: webdriver.Chrome, live_server: Any, tmp_path: Path
 ) -> None:
-    jobs = a_shop()
-    for theme in ("dark", "light") if "PICTURES" in os.environ else ("light",):
-        for name, address in pages(jobs).items():
-            browser.set_window_size(1400, 1500)
+    addresses = pages(a_shop())
+    themes = ["dark", "light"] if "PICTURES" in os.environ else ["light"]
+    browser.set_window_size(1400, 1500)
+    for theme in themes:
+        for name, address in addresses.items():
             browser.get(f"{live_server.url}/admin/jobs/{address}")
             dark = "document.documentElement.classList.toggle('dark', arguments[0])"
             browser.execute_script(dark, theme == "dark")

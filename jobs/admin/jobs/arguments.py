@@ -164,6 +164,10 @@ class ArgumentsForm(forms.Form):
             made = encoded(kind() if value is None or value is NULL else value, name)
             if type(made) is not kind or TAG in made:
                 raise forms.ValidationError(_("A JSON list, or a JSON object for **."))
+            known = self._task.signature.parameters
+            for key in made if kind is dict else ():
+                if key in known and known[key].kind in _NAMED:
+                    raise forms.ValidationError(_("This has a field of its own: %s") % key)
             return made
         if value is NULL:
             return None

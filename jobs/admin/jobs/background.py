@@ -117,6 +117,10 @@ def start(
     again = listed.model_admin.get_changelist_instance(_request(site, query, user_id))
     assert isinstance(again, JobChangeList)
     means = _meaning(again)
+    signature = _signature([verb, said, query, site, user_id, seen_at, means])
+    if (same := _under_way(signature)) is not None:
+        # Somebody has clicked twice.
+        return same
     job = _task().enqueue(
         verb=verb,
         said=said,
@@ -126,10 +130,21 @@ def start(
         seen_at=seen_at,
         means=means,
         total=total,
-        signature=_signature([verb, said, query, site, user_id, seen_at, means]),
+        signature=signature,
     )
     every.write_down(user_id, listed, VERBS[verb], said, None, f"begun, by the job {job.pk}")
     return job
+
+
+def _under_way(signature: str) -> Job[Any] | None:
+    """The job that does just this, if it has not ended."""
+    task, jobs = _task(), Job.objects.using(conf.settings().database)
+    in_line = jobs.queued().filter(queue_name=task.queue_name, priority=task.priority)
+    for rows in (in_line, jobs.running()):
+        same = rows.filter(task=task.name, arguments__kwargs__signature=signature).first()
+        if same is not None:
+            return same
+    return None
 
 
 def _fixed(query: QueryDict, seen_at: datetime) -> str:

@@ -67,6 +67,10 @@ def _page(
         # Its form depends on them.
         rows = listed.result_list if is_all else jobs.filter(state__in=verb.states)
         counts, some = _counts(jobs), [job for job in rows if job.state in verb.states][:_SHOWN]
+        # The one by which the form was made stays that, whatever has come meanwhile.
+        sample = request.POST.get("sample", "")
+        if is_id(sample):
+            some = [*model_admin.get_queryset(request).filter(pk=sample), *some]
     tasks = _tasks_of(verb, counts, listed)
     form = _form(request, verb, None if seen_at is None else request.POST, some, tasks)
     if seen_at is not None and form.is_valid() and "preview" not in request.POST:
@@ -86,6 +90,7 @@ def _page(
         "verb": verb,
         "form": form,
         # Not by the form's own name: an argument may be called so.
+        "sample": some[0].pk if some else "",
         "pairs": list(form.pairs()) if isinstance(form, AgainForm) else [],
         "is_all": is_all,
         "chosen": [] if listed is None else listed.chosen,

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from jobs.errors import JobsError
 from jobs.models import Job
 
 from ..places import Places
@@ -69,7 +70,11 @@ def do_all(
 ) -> None:
     """To what was there when the page was shown: in the background, where it is much."""
     if is_much(total) and background.is_served():
-        job = background.start(listed, request, verb.name, said, seen_at, total)
+        try:
+            job = background.start(listed, request, verb.name, said, seen_at, total)
+        except JobsError as error:
+            model_admin.message_user(request, str(error), messages.ERROR)
+            return
         url = Places(request, model_admin.admin_site.name).of("jobs_job_change", job.pk)
         told = format_html(
             '{} <a href="{}">{}</a>',
