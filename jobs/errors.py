@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from .bounds import check_delay
+
 
 class JobsError(Exception):
     """Base of everything that jobs itself raises."""
@@ -81,22 +83,31 @@ class JobTimeout(JobsError, TimeoutError):
 class Retry(Exception):
     """Raised by a task: run me again; counts as a failure, against `max_attempts`.
 
-    Without a delay the task's own back-off decides.
+    Without a delay the task's own back-off decides. Raises TypeError or ValueError for a delay that
+    is no timedelta, or longer than 1,000 years.
     """
+
+    # Of a subclass that does not call this constructor, too.
+    delay: timedelta | None = None
 
     def __init__(self, delay: timedelta | None = None, reason: str = "") -> None:
         if delay is not None:
-            _check_delay(delay, "Retry")
+            check_delay(delay, "Retry's delay")
         self.delay = delay
         super().__init__(reason or "the task asked to be retried")
 
 
 class Snooze(Exception):
-    """Raised by a task: not yet, ask me again after `delay`; counts as nothing."""
+    """Raised by a task: not yet, ask me again after `delay`; counts as nothing.
+
+    Raises TypeError or ValueError for a delay that is no timedelta, or longer than 1,000 years.
+    """
+
+    # Of a subclass that does not call this constructor, too: its attempt fails and says so.
+    delay: timedelta | None = None
 
     def __init__(self, delay: timedelta) -> None:
-        _check_delay(delay, "Snooze")
-        self.delay = delay
+        self.delay = check_delay(delay, "Snooze's delay")
         super().__init__(f"snoozed for {delay}")
 
 
@@ -105,9 +116,3 @@ class Cancel(Exception):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or "the task cancelled itself")
-
-
-def _check_delay(delay: object, name: str) -> None:
-    # Told in the task's own traceback, where the mistake is.
-    if not isinstance(delay, timedelta):
-        raise TypeError(f"{name}'s delay is {delay!r}; it must be a timedelta")

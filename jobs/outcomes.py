@@ -10,6 +10,8 @@ TIMEOUT = "timeout"
 EXPIRED = "expired"
 LOST = "lost"
 CANCELLED = "cancelled"
+# PostgreSQL refused to keep how it ended.
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

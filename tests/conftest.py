@@ -17,6 +17,7 @@ from jobs import ids, lifecycle
 from jobs.lifecycle import START, Brought, Claimed, Lane, Place
 from jobs.worker import Options, presence
 from tests.eventually import eventually
+from tests.one_runner import OneRunner
 from tests.workers import WorkerProcess
 
 pytest_plugins = ["jobs.pytest_plugin"]
@@ -109,3 +110,16 @@ def start_worker(alone: None) -> Iterator[Callable[..., WorkerProcess]]:
             return stack.enter_context(WorkerProcess(command, *arguments, **others))
 
         yield start
+
+
+@pytest.fixture
+def one_runner(alone: None) -> Iterator[Callable[..., OneRunner]]:
+    made: list[OneRunner] = []
+
+    def make(**options: Any) -> OneRunner:
+        made.append(OneRunner(**options))
+        return made[-1]
+
+    yield make
+    for runner in made:
+        runner.close()

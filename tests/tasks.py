@@ -438,3 +438,22 @@ async def logs_asynchronously(words: str) -> None:
     log.info("%s", words)
     await asyncio.sleep(0)
     raise ValueError("it went wrong")
+
+
+@task
+def naps_and_fails(seconds: float) -> None:
+    time.sleep(seconds)
+    raise ValueError("after a nap")
+
+
+@task(takes_context=True)
+def logs_and_progresses(context: Context) -> None:
+    logging.getLogger("tests").warning("about to fail")
+    context.set_progress(1, 2)
+    raise ValueError("logged and progressed")
+
+
+@task(takes_context=True)
+def progresses_for(context: Context, seconds: float) -> None:
+    context.set_progress(1, 2)
+    time.sleep(seconds)

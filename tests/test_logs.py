@@ -172,7 +172,7 @@ def test_the_end_decides_what_is_kept(
     enqueue(tasks.noop)
     claimed, silent = claim(2)
     with override_settings(JOBS={"KEEP_LOG": policy}):
-        logs = Logs()
+        logs = Logs("test/1")
     log = logs.of(claimed, 1000)
     log.add("one")
     if is_live:
@@ -203,7 +203,7 @@ def test_a_zombie_writes_no_log(
     job = enqueue(tasks.noop)
     [claimed] = claim()
     claimed.claim = "00000000-0000-0000-0000-000000000000"
-    logs = Logs()
+    logs = Logs("test/1")
     logs.of(claimed, 1000).add("too late")
     logs.end(connection, [Ended(claimed, FAILED)])
 
@@ -287,7 +287,7 @@ def test_what_is_refused_of_a_log_costs_no_outcome(
 ) -> None:
     enqueue(tasks.noop)
     [claimed] = claim()
-    logs = Logs()
+    logs = Logs("test/1")
     logs.of(claimed, 1000).add("not to be kept \0")
     logs.end(connection, [Ended(claimed, FAILED)])
     logs.write(connection, 1e9)
@@ -302,7 +302,7 @@ def test_what_a_job_leaves_behind_logs_to_nobody(
     enqueue(tasks.noop)
     [claimed] = claim()
     claimed.is_over = True
-    logs = Logs()
+    logs = Logs("test/1")
     logs.of(claimed, 1000).add("too late")
     logs.write(connection, 1e9)
 

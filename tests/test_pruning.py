@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unittest import mock
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,12 +15,13 @@ from django.db import connection as django_connection
 from django.test import override_settings
 
 from jobs import Job, ids, lifecycle, task
-from jobs.models import Attempt
+from jobs.models import Attempt, Refusal
 from jobs.tasks import retention_of, shortest_retention
 from jobs.testing import make_job
 from jobs.worker import pruner
 from tests import tasks
 from tests.eventually import eventually
+from tests.refusing import refusing
 from tests.workers import WorkerProcess
 
 DAY = timedelta(days=1)
@@ -47,8 +49,6 @@ def ended(ago: timedelta, *, of: Any = tasks.noop, state: str = "succeeded", **m
 
 def aged(ago: timedelta) -> Any:
     """An id that was made so long ago."""
-    from uuid import UUID
-
     low = ids.uuid7().int & ((1 << 80) - 1)
     return UUID(int=ids.first_of(ago).int | low)
 
@@ -209,8 +209,34 @@ def test_what_is_kept_for_ever_walks_over_nothing(connection: psycopg.Connection
     ended(31 * DAY)
     for long in (timedelta(days=36_500), timedelta.max):
         walk = pruner.Walk(long)
+        # Once before the oldest job that may be deleted, once for jobs with random ids.
+        walk.step(connection)
         walk.step(connection)
         assert (walk.pruned, walk.is_over) == (0, True)
+
+
+def test_a_job_with_a_random_id_is_pruned_too(connection: psycopg.Connection[Any]) -> None:
+    job = make_job(tasks.noop, state="succeeded", id=UUID("f47ac10b-58cc-4372-a567-0e02b2c3d479"))
+    young = make_job(tasks.noop, state="succeeded", id=UUID("f57ac10b-58cc-4372-a567-0e02b2c3d479"))
+    with django_connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs_job SET finished_at = finished_at - interval '31 days' WHERE id = %s",
+            [job.pk],
+        )
+
+    assert pruned(connection) == 1
+    assert [one.pk for one in Job.objects.all()] == [young.pk]
+
+
+def test_a_trigger_that_refuses_one_deletion_keeps_no_other(
+    connection: psycopg.Connection[Any],
+) -> None:
+    old = [ended(31 * DAY) for _ in range(9)]
+    with refusing("jobs_job", "DELETE", f"OLD.id = '{old[4]}'"):
+        assert pruned(connection) == 8
+        [refusal] = Refusal.objects.all()
+        assert (refusal.subject, refusal.key) == ("pruning", str(old[4]))
+    assert pruned(connection) == 1
 
 
 def test_many_rows_that_are_held_hide_nothing_behind_them(

@@ -90,6 +90,7 @@ def parameters(limit: int) -> dict[str, dict[str, Any]]:
             "marks": "{0}",
             "ids": [START.id],
             "limit": limit,
+            "set_aside": "{}",
             "claim": ids.uuid7(),
             "worker": "w",
             "worker_id": ids.uuid7(),

@@ -211,7 +211,7 @@ def test_an_end_that_cannot_be_written_holds_up_no_rescue() -> None:
         good = Overdue(claimed[0].id, claimed[0].claim[-8:], 0.0, FAILED, True)
         rescuer.died(dead, Death("killed", None, False, (bad, good), "a \0 in its stacks"))
 
-        rescuer.rescue(own, worker_id, [], connected_at=time.monotonic())
+        rescuer.rescue(own, worker_id, [])
 
     states = {str(job.pk): job.state for job in Job.objects.all()}
     assert states == {claimed[0].id: "failed", claimed[1].id: "queued"}

@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from jobs import codec, conf, cron
+from jobs.bounds import is_text
 from jobs.errors import InvalidSchedule, JobsError
 from jobs.models import Schedule
 from jobs.models.schedule import OPTIONS, columns_of
@@ -77,7 +78,7 @@ def declared() -> tuple[dict[str, Declared], dict[str, JobsError]]:
 
 
 def _from_settings(name: str, said: Mapping[str, Any]) -> Declared:
-    if len(name) > _LONGEST_NAME or not cron.is_text(name):
+    if len(name) > _LONGEST_NAME or not is_text(name):
         raise InvalidSchedule(f"its name must be a text of at most {_LONGEST_NAME} characters")
     if not all(isinstance(key, str) for key in said) or not isinstance(said.get("task", ""), str):
         raise InvalidSchedule("its keys are names, and its task is the name of one")

@@ -56,6 +56,8 @@ class Beat:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        # Schedules of which PostgreSQL refuses even what is wrong with them.
+        self._refused: set[int] = set()
         connection.adapters.register_loader("timestamptz", _Moment)
 
     def step(self) -> float | None:
@@ -107,17 +109,23 @@ class Beat:
             if not moves[0].cancel:
                 return lifecycle.fire(self._connection, moves)
             return self._fire_and_cancel(moves[0])
-        except psycopg.errors.LockNotAvailable:
-            # Somebody holds a job that is to give way: at the next look.
-            return set()
-        except psycopg.Error as error:
-            if not lifecycle.is_refused(error):
+        except psycopg.errors.LockNotAvailable as error:
+            if lifecycle.is_transient(error):
+                # Somebody holds a job that is to give way: at the next look.
+                return set()
+            return self._fire_apart(moves, error)
+        except Exception as error:
+            if not lifecycle.is_refused(error, self._connection):
                 raise
-            if len(moves) > 1:
-                # One that PostgreSQL refuses must not hold up its batch.
-                return {id_ for move in moves for id_ in self._fire([move])}
-            self._shelve(moves[0].id, moves[0].version, str(moves[0].id), error)
-            return set()
+            return self._fire_apart(moves, error)
+
+    def _fire_apart(self, moves: Sequence[Move], error: Exception) -> set[int]:
+        """After a refusal: the schedule that is at fault must not hold up its batch."""
+        if len(moves) > 1:
+            middle = len(moves) // 2
+            return self._fire(moves[:middle]) | self._fire(moves[middle:])
+        self._shelve(moves[0].id, moves[0].version, str(moves[0].id), error)
+        return set()
 
     def _fire_and_cancel(self, move: Move) -> set[int]:
         with self._connection.transaction():
@@ -128,14 +136,26 @@ class Beat:
         return moved
 
     def _shelve(self, id_: int, version: str, name: str, error: Exception) -> None:
-        logger.error("schedule %s: %s: %s", name, type(error).__name__, error)
+        is_database = isinstance(error, psycopg.Error)
+        what = lifecycle.describe(error) if is_database else f"{type(error).__name__}: {error}"
         parameters = {
             "id": id_,
             "version": version,
-            "problem": clean(f"{type(error).__name__}: {error}"),
+            "problem": clean(what),
             "later": _TRY_AGAIN,
         }
-        self._connection.execute(_STATEMENTS["shelve"], parameters)
+        if id_ not in self._refused:
+            logger.error("schedule %s: %s", name, what)
+        try:
+            self._connection.execute(_STATEMENTS["shelve"], parameters)
+        except Exception as failure:
+            if not lifecycle.is_refused(failure, self._connection):
+                raise
+            # Not even that may be written: it is tried again at each look, and shown elsewhere.
+            self._refused.add(id_)
+            lifecycle.note_refusal(self._connection, "schedule", name, failure, by="beat")
+        else:
+            self._refused.discard(id_)
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -49,7 +49,7 @@ def serve(sleep: Sleep) -> None:
                 failures += 1
                 if failures == 1 or failures % 20 == 0:
                     is_database = isinstance(error, psycopg.Error | Error)
-                    logger.warning("beat: %s", str(error).strip(), exc_info=not is_database)
+                    logger.warning("beat: %s", _words(error), exc_info=not is_database)
                 server.close()
                 wait = lifecycle.pause_after(failures)
             if not sleep(wait, server.fileno):
@@ -112,7 +112,7 @@ class _Server:
                 self._look_at_zones()
             self._try_at, self._pause = 0.0, _FIRST_PAUSE
         except Exception as error:
-            logger.warning("beat: %s; tried again in %.0f s", str(error).strip(), self._pause)
+            logger.warning("beat: %s; tried again in %.0f s", _words(error), self._pause)
             self._try_at = now + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         finally:
@@ -136,6 +136,12 @@ class _Server:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._beat = None
+
+
+def _words(error: Exception) -> str:
+    """The error in one line; of Django's, what PostgreSQL has said."""
+    cause = error.__cause__ if isinstance(error, Error) else error
+    return lifecycle.describe(cause) if isinstance(cause, psycopg.Error) else str(error).strip()
 
 
 def replan() -> None:

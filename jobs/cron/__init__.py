@@ -6,8 +6,8 @@ are for `@task(schedule=…)` and JOBS["SCHEDULES"].
 
 from .due import CATCH_UP, LATE, Due, Policy, due, first_after
 from .lines import Cron
-from .plan import OPTIONS, Plan, as_plan, at, cron, every, is_text, solar
-from .rules import EPOCH, FIRST_MOMENT, LAST_MOMENT, LONGEST, At, Every, Rule
+from .plan import OPTIONS, Plan, as_plan, at, cron, every, solar
+from .rules import EPOCH, LONGEST, At, Every, Rule
 from .sun import EVENTS, Solar
 from .words import EVENTS_IN_WORDS, in_words
 from .zones import Zones, zone
@@ -17,8 +17,6 @@ __all__ = [
     "EPOCH",
     "EVENTS",
     "EVENTS_IN_WORDS",
-    "FIRST_MOMENT",
-    "LAST_MOMENT",
     "LATE",
     "LONGEST",
     "OPTIONS",
@@ -38,7 +36,6 @@ __all__ = [
     "every",
     "first_after",
     "in_words",
-    "is_text",
     "solar",
     "zone",
 ]

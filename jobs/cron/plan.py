@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, Unpack
 
+from jobs.bounds import FIRST_MOMENT, LAST_MOMENT, is_text
 from jobs.errors import InvalidSchedule
 
 from .due import CATCH_UP, CatchUp, Policy
 from .lines import Cron, Days
-from .rules import EPOCH, FIRST_MOMENT, LAST_MOMENT, LONGEST, At, Every, Rule, is_sound
+from .rules import EPOCH, LONGEST, At, Every, Rule, is_sound
 from .sun import Solar
 
 Overlap = Literal["allow", "skip", "cancel"]
@@ -214,15 +215,6 @@ def _check_options(options: Mapping[str, Any], owner: str, own: tuple[str, ...] 
             near = difflib.get_close_matches(_ELSEWHERE.get(name, name), known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         raise InvalidSchedule(f"{owner} has no option {name!r}; {hint}")
-
-
-def is_text(value: Any) -> bool:
-    """Whether PostgreSQL can keep it as text."""
-    return (
-        isinstance(value, str)
-        and "\0" not in value
-        and value == value.encode(errors="replace").decode(errors="replace")
-    )
 
 
 def _is_mapping(value: Any) -> bool:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from jobs.bounds import FIRST_MOMENT, LAST_MOMENT
 from jobs.errors import InvalidSchedule
 
 from .lines import Cron
 from .sun import Solar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Further away, time zones and sums lead out of the calendar.
-FIRST_MOMENT, LAST_MOMENT = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 LONGEST = timedelta(days=36_525)
 
 

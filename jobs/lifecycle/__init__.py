@@ -8,15 +8,16 @@ fenced by the claim, or by the version of the schedule's row.
 
 from .again import AGAIN_OF, CHANGED, again
 from .cancel import cancel, cancel_on, cancel_these
-from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, glance, look
-from .connection import connect, is_gone, is_refused, pause_after
+from .claim import START, Brought, Claimed, Lane, Place, Reply, Seen, claim, first_due, glance, look
+from .connection import STATEMENT_TIMEOUT, connect, pause_after
+from .failures import describe, is_about_values, is_gone, is_refused, is_transient
 from .fire import Firing, Move, fire
 from .follow import FOLLOWS, Follower, said_by
 from .insert import Draft, insert
 from .move import move
 from .note import note
 from .pause import PART, park, pause, pause_task, resume, resume_task
-from .prune import FIRST, Walked, delete, prune, walk
+from .prune import FIRST, LAST, Walked, delete, prune, walk
 from .record import (
     Ended,
     Sent,
@@ -27,7 +28,19 @@ from .record import (
     record_refused,
     unrecorded,
 )
-from .rescue import LOST_CLASS, Orphan, Rescued, claims_of, end_killed, give_back, orphans, strays
+from .refusals import forget_refusals, note_refusal, write_apart
+from .rescue import (
+    LOST_CLASS,
+    Orphan,
+    Rescued,
+    adopt,
+    claims_of,
+    end_killed,
+    give_back,
+    members,
+    orphans,
+    strays,
+)
 from .retry import retry, retry_these
 from .running import (
     Logged,
@@ -44,9 +57,11 @@ __all__ = [
     "CHANGED",
     "FIRST",
     "FOLLOWS",
+    "LAST",
     "LOST_CLASS",
     "PART",
     "START",
+    "STATEMENT_TIMEOUT",
     "Brought",
     "Claimed",
     "Draft",
@@ -64,6 +79,7 @@ __all__ = [
     "Sent",
     "Told",
     "Walked",
+    "adopt",
     "again",
     "cancel",
     "cancel_on",
@@ -74,19 +90,26 @@ __all__ = [
     "commit_finish",
     "connect",
     "delete",
+    "describe",
     "end_killed",
     "fire",
+    "first_due",
     "forget_claims",
     "forget_logs",
+    "forget_refusals",
     "give_back",
     "glance",
     "insert",
+    "is_about_values",
     "is_gone",
     "is_refused",
+    "is_transient",
     "kind_of",
     "look",
+    "members",
     "move",
     "note",
+    "note_refusal",
     "orphans",
     "park",
     "pause",
@@ -104,6 +127,7 @@ __all__ = [
     "strays",
     "unrecorded",
     "walk",
+    "write_apart",
     "write_logs",
     "write_progress",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -166,8 +166,10 @@ def claim(
     worker: str,
     worker_id: UUID,
     runner: UUID,
+    set_aside: Iterable[str] = (),
 ) -> Reply:
-    """Claim up to `limit` due jobs of the lanes that are not paused, each from its mark on.
+    """Claim up to `limit` due jobs of the lanes that are not paused, each from its mark on, without
+    those that are `set_aside`.
 
     Inside a pipeline, the reply can be read only after it. Whatever fails here may have
     claimed all the same: the claim's row tells, and `strays` finds it.
@@ -184,6 +186,30 @@ def claim(
             "worker": worker,
             "worker_id": worker_id,
             "runner": runner,
+            "set_aside": arrays.of_ids(set_aside),
         },
     )
     return Reply(cursor, str(claim_id))
+
+
+def first_due(
+    connection: psycopg.Connection[Any],
+    marks: Mapping[Lane, Place],
+    *,
+    set_aside: Iterable[str] = (),
+) -> str | None:
+    """Return the id of the job that a claim of one would take; None when there is none.
+
+    Reads only: another runner may take the job at the same moment.
+    """
+    row = connection.execute(
+        statement("first_due"),
+        {
+            "queues": [lane.queue_name for lane in marks],
+            "priorities": [lane.priority for lane in marks],
+            "marks": arrays.of_marks([mark.run_at for mark in marks.values()]),
+            "ids": arrays.of_ids([mark.id for mark in marks.values()]),
+            "set_aside": arrays.of_ids(set_aside),
+        },
+    ).fetchone()
+    return None if row is None else row[0]

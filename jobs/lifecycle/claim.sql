@@ -34,6 +34,8 @@ WITH lane AS (
           AND priority = lane.priority
           AND (run_at, id) >= (lane.mark, lane.id)
           AND run_at <= statement_timestamp()
+          -- Jobs whose claim was refused, which would take every other claim with them.
+          AND id <> ALL (%(set_aside)s::uuid[])
           -- Read once, and usually none; what is skipped here is soon put off (see park.sql).
           AND task <> ALL (ARRAY (
               SELECT name FROM jobs_paused_task

@@ -11,6 +11,7 @@ from psycopg.types.string import TextLoader
 
 from jobs import conf
 
+from .bounded import ANSWER_TIMEOUT, Connection
 from .pooled import Pooled
 
 # The plans are the right ones at every size of the table, and with the statistics of an
@@ -24,15 +25,29 @@ _PINNED = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-# A row that somebody else has locked, and a network that went away, must not hold a worker.
+# Seconds that one statement may take in the server.
+STATEMENT_TIMEOUT = 30.0
 _BOUNDED = {
     "lock_timeout": "2s",
-    "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "30s",
+    # An administrator's limit for idle sessions must not cut a listener.
+    "idle_session_timeout": "0",
     "default_transaction_isolation": "read committed",
     # Python's sums of moments in one zone's own time are of wall time.
     "timezone": "UTC",
 }
+# The server's half of _KEEPALIVE: the session of a host that died keeps its locks no longer.
+# Ignored on Unix sockets.
+_SERVER_KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20s",
+}
+# From PostgreSQL 17 on: also ends a transaction whose client was cut off between two messages of
+# one pipeline, which no other limit reaches.
+_TRANSACTION_TIMEOUT, _HAS_TRANSACTION_TIMEOUT = "60s", 170_000
+_SET_TRANSACTION_TIMEOUT = "SELECT set_config('transaction_timeout', %s, false)"
 _KEEPALIVE = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -42,28 +57,45 @@ _KEEPALIVE = {
 }
 
 
-def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
-    """A new connection to the jobs' database, in autocommit.
+def connect(
+    name: str,
+    *,
+    pinned: bool = True,
+    statement_timeout: float = STATEMENT_TIMEOUT,
+    answer_timeout: float = ANSWER_TIMEOUT,
+) -> psycopg.Connection[Any]:
+    """Open a connection to the jobs' database, in autocommit.
 
-    `name` is shown in pg_stat_activity. psycopg.OperationalError when there is none to have.
+    `name` is shown in pg_stat_activity. Both timeouts are in seconds. Raises
+    psycopg.OperationalError when the database cannot be reached.
     """
     wrapper = connections[conf.settings().database]
     params = {**_KEEPALIVE, **wrapper.get_connection_params()}
     for key in ("cursor_factory", "context", "prepare_threshold", "pool"):
         params.pop(key, None)
+    params["connect_timeout"] = min(int(params["connect_timeout"]), max(2, int(answer_timeout)))
     role = wrapper.settings_dict["OPTIONS"].get("assume_role")
-    options = _BOUNDED | (_PINNED if pinned else {}) | ({"role": role} if role else {})
+    options = _BOUNDED | {"statement_timeout": f"{statement_timeout * 1000:.0f}ms"}
+    options |= (_PINNED if pinned else {}) | ({"role": role} if role else {})
     params["application_name"] = name
-    connection: psycopg.Connection[Any]
+    connection: Connection
     if conf.settings().transaction_pooling:
         pooled = Pooled.connect(**params, autocommit=True)
+        if pooled.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+            options["transaction_timeout"] = _TRANSACTION_TIMEOUT
         pooled.pin(options)
         connection = pooled
     else:
-        said = [f"-c {key}=" + value.replace(" ", "\\ ") for key, value in options.items()]
-        params["options"] = " ".join([params.get("options", ""), *said])
-        connection = psycopg.connect(**params, autocommit=True)
+        parts = [
+            f"-c {key}=" + value.replace(" ", "\\ ")
+            for key, value in (options | _SERVER_KEEPALIVE).items()
+        ]
+        params["options"] = " ".join([params.get("options", ""), *parts])
+        connection = Connection.connect(**params, autocommit=True)
         connection.prepare_threshold = 0
+        if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+            connection.execute(_SET_TRANSACTION_TIMEOUT, [_TRANSACTION_TIMEOUT])
+    connection.answer_timeout = answer_timeout
     # As PostgreSQL writes them: ids and JSON pass through the worker without being built.
     connection.adapters.register_loader("uuid", TextLoader)
     connection.adapters.register_loader("jsonb", TextLoader)
@@ -71,34 +103,9 @@ def connect(name: str, *, pinned: bool = True) -> psycopg.Connection[Any]:
 
 
 def pause_after(failures: int) -> float:
-    """For how many seconds to wait before trying again, after so many failures in a row: ever
-    longer, to 4.5 at most, and each for another while, so that not all come back at once."""
+    """Return how many seconds to wait before trying again after so many failures in a row.
+
+    Doubles up to 3 seconds, then ±50 %, so that processes do not reconnect all at the same moment.
+    """
     pause: float = min(3.0, 0.05 * 2.0 ** min(failures, 8))
     return pause * (0.5 + random.random())  # noqa: S311
-
-
-# SQLSTATE classes: bad data, broken constraints, limits of the server.
-_REFUSALS = ("22", "23", "54")
-# A server that was the primary: another is it now.
-_READ_ONLY = "25006"
-# Serialization and deadlock, a lock or a statement that took too long: try again as it was.
-_PASSING = ("40", "55", "57014")
-
-
-def is_refused(error: Exception) -> bool:
-    """Whether PostgreSQL, or its driver, will never take these very values."""
-    if isinstance(error, psycopg.Error):
-        return (error.sqlstate or "").startswith(_REFUSALS) or (
-            error.sqlstate is None and isinstance(error, psycopg.DataError)
-        )
-    # The driver's own refusal of a text or a number.
-    return isinstance(error, ValueError | TypeError | OverflowError)
-
-
-def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection, not the statement, is what failed; a new one may lead elsewhere."""
-    if (error.sqlstate or "").startswith((*_REFUSALS, *_PASSING)):
-        return False
-    if error.sqlstate == _READ_ONLY:
-        return True
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)

@@ -1,5 +1,4 @@
--- A walk over the key, from the oldest job on: which have ended, and how long ago. Ids are in the
--- order of enqueuing, so what lies behind the walk's end is too young to have ended long ago.
+-- A walk over the key: which jobs have ended, and how long ago (in seconds).
 SELECT id, task, extract(epoch FROM statement_timestamp() - finished_at)::float8
 FROM jobs_job
 WHERE id > %(after)s::uuid AND id < %(before)s::uuid

@@ -16,7 +16,7 @@ import psycopg
 
 from jobs import codec, conf
 
-from .connection import is_gone
+from .failures import describe, is_gone
 from .insert import Draft
 from .statements import statement
 
@@ -78,30 +78,36 @@ def follow(connection: psycopg.Connection[Any], ended: Iterable[Ending]) -> None
             follower.state == one.state for follower in by_task.setdefault(one.task, _ask(one.task))
         )
     ]
-    if not followed:
-        return
+    if followed:
+        _insert(connection, followed, [one for some in by_task.values() for one in some])
+
+
+def _insert(
+    connection: psycopg.Connection[Any], ended: Sequence[Ending], followers: Sequence[Follower]
+) -> None:
+    """Insert what follows them; what is refused costs no other, nor the end that it follows."""
     parameters = {
-        "ids": [one.id for one in followed],
-        "tasks": [one.task for one in followed],
-        "states": [one.state for one in followed],
-        "followers": as_json(one for followers in by_task.values() for one in followers),
+        "ids": [one.id for one in ended],
+        "tasks": [one.task for one in ended],
+        "states": [one.state for one in ended],
+        "followers": as_json(followers),
         "notify": conf.settings().listen,
     }
     try:
-        # Within a savepoint: what is refused must not undo the end that it follows.
+        # A savepoint: what is refused must not undo the end.
         with connection.transaction():
             # Not the connection's own cursor: Django's binds on the client, and knows other types.
             psycopg.Cursor(connection).execute(statement("follow"), parameters, prepare=False)
     except psycopg.Error as error:
-        if is_gone(error):
+        if is_gone(error, connection):
             raise
-        tell_refusal(followed, error)
-
-
-def tell_refusal(ended: Iterable[Ending], error: BaseException) -> None:
-    """Nothing follows these, for PostgreSQL, or a trigger of the site's, did not take it."""
-    for one in ended:
-        logger.error("nothing follows job %s of %s: %s", one.id, one.task, str(error).strip())
+        if len(ended) == 1:
+            [one] = ended
+            logger.error("nothing follows job %s of %s: %s", one.id, one.task, describe(error))
+            return
+        middle = len(ended) // 2
+        _insert(connection, ended[:middle], followers)
+        _insert(connection, ended[middle:], followers)
 
 
 def _record(follower: Follower) -> dict[str, Any]:

@@ -15,8 +15,10 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from .bounded import Connection
 
-class Pooled(psycopg.Connection[TupleRow]):
+
+class Pooled(Connection):
     """`execute`, `pipeline` and `transaction` as ever; each in a transaction with its options."""
 
     # Set by `pin`, before the first use.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from django.db import connections, transaction
 
-from jobs import ids
-
 from .statements import statement
 
-# Before every id.
+# Before every id, and behind every id.
 FIRST = "00000000-0000-0000-0000-000000000000"
+LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class Walked(NamedTuple):
@@ -27,10 +25,10 @@ class Walked(NamedTuple):
 
 
 def walk(
-    connection: psycopg.Connection[Any], after: str, *, older_than: timedelta, limit: int
+    connection: psycopg.Connection[Any], after: str, *, before: str, limit: int
 ) -> list[Walked]:
-    """The next jobs behind that id, of those that were enqueued longer ago."""
-    parameters = {"after": after, "before": ids.first_of(older_than), "limit": limit}
+    """Return the next jobs behind one id and before the other, in the order of the key."""
+    parameters = {"after": after, "before": before, "limit": limit}
     return [Walked(*row) for row in connection.execute(statement("finished"), parameters)]
 
 

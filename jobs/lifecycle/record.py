@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, assert_never
 
 import psycopg
 
 from jobs import conf, frames
 from jobs.outcomes import (
+    REFUSED,
     Cancelled,
     Committed,
     Failed,
@@ -25,6 +25,7 @@ from jobs.outcomes import (
 
 from . import arrays, follow
 from .claim import Claimed
+from .failures import is_about_values, is_refused
 from .follow import Ending
 from .statements import statement
 
@@ -115,16 +116,54 @@ def unrecorded(connection: psycopg.Connection[Any], missing: Sequence[Ended]) ->
     return Unrecorded(later, lost)
 
 
-def record_refused(connection: psycopg.Connection[Any], ended: Ended) -> Sent:
-    """Record an outcome that PostgreSQL would not keep, in a transaction: without what follows
-    it, or else as a failure that says so."""
+def record_refused(
+    connection: psycopg.Connection[Any], ended: Ended, error: BaseException, *, give_up: bool
+) -> tuple[Ended, bool]:
+    """Record an outcome that was refused, with as little less of it as is accepted.
+
+    In this order, each in a transaction of its own: without what follows it; as a failure that says
+    so, if the values are at fault; the bare state, without what is kept of the attempt; and with
+    `give_up` the bare state of a failure. Returns what was recorded instead, and whether the row
+    was written (False: it is another claim's, or locked). Raises the last error if all of this is
+    refused.
+    """
     job = ended.job
+    unrecordable = Ended(job, Failed(_UNRECORDABLE, REFUSED))
+    ways: list[tuple[Ended, Callable[[Ended], bool]]] = []
     if follow.of(job.task):
-        with contextlib.suppress(psycopg.Error), connection.transaction():
-            sent = record(connection, [ended], alone=True)
-            logger.error("nothing follows job %s of %s: it was refused", job.id, job.task)
-            return sent
-    return record(connection, [Ended(job, Failed(_UNRECORDABLE))], alone=True)
+        ways.append((ended, lambda one: bool(record(connection, [one], alone=True).recorded())))
+    if is_about_values(error):
+        ways.append(
+            (unrecordable, lambda one: bool(record(connection, [one], alone=True).recorded()))
+        )
+        ways.append((unrecordable, lambda one: _settle_bare(connection, one)))
+    else:
+        ways.append((ended, lambda one: _settle_bare(connection, one)))
+        if give_up:
+            ways.append((unrecordable, lambda one: _settle_bare(connection, one)))
+    last: Exception | None = None
+    for instead, write in ways:
+        try:
+            with connection.transaction():
+                return instead, write(instead)
+        except Exception as failure:
+            if not is_refused(failure, connection):
+                raise
+            last = failure
+    assert last is not None
+    raise last
+
+
+def _settle_bare(connection: psycopg.Connection[Any], ended: Ended) -> bool:
+    state, reason, _, delay, *_ = _row(ended.outcome)
+    parameters = {
+        "id": ended.job.id,
+        "claim": ended.job.claim,
+        "state": state,
+        "reason": reason or REFUSED,
+        "delay": delay,
+    }
+    return connection.execute(statement("settle_bare"), parameters).fetchone() is not None
 
 
 def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str | None) -> bool:

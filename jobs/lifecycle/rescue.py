@@ -12,8 +12,9 @@ from jobs import conf, frames
 from jobs.outcomes import Outcome
 
 from .claim import Claimed
+from .failures import is_refused
 from .follow import Ending, follow
-from .record import Ended, record
+from .record import Ended, record, record_refused
 from .statements import statement
 
 # As it is kept.
@@ -25,6 +26,7 @@ class Orphan(NamedTuple):
 
     claim: str
     runner: str
+    worker: str
     worker_is_gone: bool
 
 
@@ -72,11 +74,13 @@ def give_back(
     charged: bool,
     started: Collection[str] | None = None,
     keep_started: bool = False,
+    only: Collection[str] | None = None,
 ) -> list[Rescued]:
     """Give back what the claim still holds; idempotent.
 
     `charged`: count a loss, for the jobs of `started`, or for all when that is unknown.
-    `keep_started`: those run, and stay as they are.
+    `keep_started`: those run, and stay as they are. `only`: these jobs, None: all of the claim.
+    Runs in one transaction, which commits.
     """
     # One transaction with what follows those that have ended.
     with connection.transaction():
@@ -88,6 +92,7 @@ def give_back(
                 "charged": charged,
                 "started": None if started is None else list(started),
                 "keep_started": keep_started,
+                "only": None if only is None else list(only),
                 "exception": LOST_CLASS,
                 "kind": frames.fingerprint(LOST_CLASS, ""),
                 "notify": conf.settings().listen,
@@ -97,6 +102,24 @@ def give_back(
         follow(connection, (Ending(one.id, one.task, one.state) for one in rescued))
         connection.execute(statement("forget_empty"), {"claim": claim})
     return rescued
+
+
+def members(connection: psycopg.Connection[Any], claim: str) -> list[str]:
+    """Return the ids of the jobs that the claim has brought, whatever they are by now."""
+    return [row[0] for row in connection.execute(statement("members"), {"claim": claim})]
+
+
+def adopt(connection: psycopg.Connection[Any], after: str, limit: int) -> tuple[str | None, int]:
+    """Give running jobs whose claim has no row a row that no worker holds, so that the next rescue
+    finds them.
+
+    Looks at so many jobs behind the id `after`, in the order of the key. Returns the last id that
+    it has looked at (None: there are no more), and how many jobs it has found.
+    """
+    [last, count] = connection.execute(  # type: ignore[misc]
+        statement("adopt"), {"after": after, "limit": limit}
+    ).fetchone()
+    return last, count
 
 
 def end_killed(
@@ -113,4 +136,11 @@ def end_killed(
     task, queue_name, attempt = found
     job = Claimed([id_, task, "", attempt, 0, None, queue_name, None, None, None], claim, 0.0)
     job.started_at = started_at
-    return job if record(connection, [Ended(job, outcome)]).recorded() else None
+    ended = Ended(job, outcome)
+    try:
+        return job if record(connection, [ended]).recorded() else None
+    except Exception as error:
+        if not is_refused(error, connection):
+            raise
+        _, is_written = record_refused(connection, ended, error, give_up=True)
+        return job if is_written else None

@@ -33,6 +33,7 @@ WITH held AS MATERIALIZED (
             cancel_requested_at
         FROM jobs_job
         WHERE id = member.id AND claim = member.claim AND state = 'running'
+          AND (%(only)s::uuid[] IS NULL OR id = ANY (%(only)s::uuid[]))
           AND NOT (
             %(keep_started)s AND coalesce(id = ANY (%(started)s::uuid[]), true)
           )
@@ -48,7 +49,7 @@ WITH held AS MATERIALIZED (
         claimable = held.state = 'queued',
         -- So that whoever held it reads back that it is not its own any more.
         claim = NULL,
-        losses = job.losses + held.lost::int,
+        losses = least(job.losses + held.lost::int, job.max_losses + 1),
         finished_at = CASE WHEN held.state <> 'queued' THEN statement_timestamp() END,
         failed_at = CASE WHEN held.state = 'failed' THEN statement_timestamp() END,
         cancelled_at = CASE WHEN held.state = 'cancelled' THEN statement_timestamp() END,

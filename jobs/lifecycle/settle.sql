@@ -61,7 +61,10 @@ WITH mine AS MATERIALIZED (
             )
             ELSE job.run_at
         END,
-        failures = job.failures + mine.failed,
+        -- Never beyond its bound: SQL may have lowered that while the job ran.
+        failures = least(
+            job.failures + mine.failed, greatest(coalesce(job.max_attempts, 32000), job.failures)
+        ),
         result = mine.result,
         last_attempted_at = coalesce(to_timestamp(mine.started_at), job.last_attempted_at),
         finished_at = CASE WHEN mine.state <> 'queued' THEN mine.finished_at END,

@@ -2,10 +2,12 @@
 
 from .attempt import Attempt
 from .claim import Claim
+from .dead_worker import DeadWorker
 from .job import Job, JobQuerySet
 from .log import AttemptLog
 from .progress import Progress
 from .queue import PausedTask, Queue
+from .refusal import Refusal
 from .schedule import Schedule
 from .silence import Silence
 from .states import FINAL, AttemptOutcome, State
@@ -19,11 +21,13 @@ __all__ = [
     "AttemptLog",
     "AttemptOutcome",
     "Claim",
+    "DeadWorker",
     "Job",
     "JobQuerySet",
     "PausedTask",
     "Progress",
     "Queue",
+    "Refusal",
     "Schedule",
     "Silence",
     "State",

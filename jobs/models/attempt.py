@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 
+from .functions import within_years
 from .job import Job
 from .states import AttemptOutcome
 
@@ -62,6 +63,9 @@ class Attempt(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["job", "attempt"], name="jobs_attempt_once"),
+            models.CheckConstraint(
+                name="jobs_attempt_moments", condition=within_years("started_at", "finished_at")
+            ),
             models.CheckConstraint(
                 name="jobs_attempt_outcome",
                 condition=Q(outcome__in=[outcome.value for outcome in AttemptOutcome]),

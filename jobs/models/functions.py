@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
+from django.db.models import Q, Value
 from django.db.models.expressions import Func
+from django.db.models.functions import Greatest, Least
+from django.db.models.lookups import GreaterThanOrEqual, LessThan
+
+from jobs.bounds import FIRST_KEPT, LAST_KEPT
 
 
 class IsFinite(Func):
@@ -12,6 +19,22 @@ class IsFinite(Func):
 
     function = "isfinite"
     output_field = models.BooleanField()
+
+
+def within_years(*names: str) -> Q:
+    """The condition of a CHECK that Python can read these moments, as far as they are not NULL."""
+    first, last = (names[0], names[0]) if len(names) == 1 else (Least(*names), Greatest(*names))
+    return Q(GreaterThanOrEqual(_named(first), _constant(FIRST_KEPT))) & Q(
+        LessThan(_named(last), _constant(LAST_KEPT))
+    )
+
+
+def _named(column: str | Func) -> models.F | Func:
+    return models.F(column) if isinstance(column, str) else column
+
+
+def _constant(moment: datetime) -> Value:
+    return Value(moment, output_field=models.DateTimeField())
 
 
 class UUID7(Func):

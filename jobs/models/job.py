@@ -18,8 +18,10 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from jobs import codec, conf, ids
+from jobs.bounds import MOST_ATTEMPTS, MOST_CLAIMS
 
-from .functions import UUID7, IsFinite
+from .fields import MetadataField, SafeJSONField
+from .functions import UUID7, within_years
 from .progress import Progress
 from .references import load
 from .states import FINAL, State
@@ -158,10 +160,10 @@ class Job(_Returning[R_co]):
     # True exactly while queued: the claim's index is partial on it, and not on `state`, so
     # that finishing touches no index.
     claimable = models.BooleanField(_("claimable"), db_default=True)
-    arguments = models.JSONField(
+    arguments = SafeJSONField(
         _("arguments"), db_default=Value({"args": [], "kwargs": {}}, models.JSONField())
     )
-    metadata = models.JSONField(_("metadata"), null=True)
+    metadata = MetadataField(_("metadata"), null=True)
 
     enqueued_at = models.DateTimeField(_("enqueued at"), db_default=Now())
     run_at = models.DateTimeField(_("run at"), db_default=Now())
@@ -189,7 +191,7 @@ class Job(_Returning[R_co]):
     cancelled_at = models.DateTimeField(_("cancelled at"), null=True)
     # A stable code of why a job ended without a result: expired, timeout, lost, cancelled.
     reason = models.CharField(_("reason"), max_length=32, null=True)
-    result = models.JSONField(_("result"), null=True)
+    result = SafeJSONField(_("result"), null=True)
 
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
     cancelled_by = models.CharField(_("cancelled by"), max_length=255, null=True)
@@ -268,9 +270,19 @@ class Job(_Returning[R_co]):
             ),
             models.CheckConstraint(
                 name="jobs_job_moments",
-                condition=Q(IsFinite("enqueued_at"))
-                & Q(IsFinite("run_at"))
-                & Q(IsFinite("expires_at")),
+                # Evaluated at each write: one comparison for the first of them, one for the last.
+                condition=within_years(
+                    "enqueued_at",
+                    "run_at",
+                    "expires_at",
+                    "waiting_since",
+                    "last_attempted_at",
+                    "finished_at",
+                    "failed_at",
+                    "cancelled_at",
+                    "cancel_requested_at",
+                    "tick",
+                ),
             ),
             models.CheckConstraint(
                 name="jobs_job_claimable",
@@ -314,12 +326,23 @@ class Job(_Returning[R_co]):
             ),
             models.CheckConstraint(
                 name="jobs_job_failures",
+                # A failure may end at max_attempts; what a claim or a failure adds stays in range.
                 condition=Q(failures__gte=0)
-                & (Q(max_attempts__isnull=True) | Q(failures__lte=F("max_attempts"))),
+                & (
+                    Q(max_attempts__isnull=True, failures__lte=MOST_ATTEMPTS)
+                    | Q(max_attempts__range=(1, MOST_ATTEMPTS), failures__lte=F("max_attempts"))
+                ),
             ),
             models.CheckConstraint(
                 name="jobs_job_losses",
-                condition=Q(losses__gte=0, losses__lte=F("max_losses") + 1),
+                condition=Q(
+                    max_losses__range=(0, MOST_ATTEMPTS),
+                    losses__gte=0,
+                    losses__lte=F("max_losses") + 1,
+                ),
+            ),
+            models.CheckConstraint(
+                name="jobs_job_attempt", condition=Q(attempt__range=(0, MOST_CLAIMS))
             ),
         ]
 

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from .functions import IsFinite
+from .functions import within_years
 
 
 class PauseQuerySet(models.QuerySet["Queue"]):
@@ -43,7 +43,7 @@ class Queue(models.Model):
         ordering = ("name",)
         constraints = [
             models.CheckConstraint(
-                name="jobs_queue_moments", condition=Q(IsFinite("paused_until"))
+                name="jobs_queue_moments", condition=within_years("paused_at", "paused_until")
             ),
         ]
 
@@ -84,7 +84,7 @@ class PausedTask(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="jobs_paused_task_moments",
-                condition=Q(IsFinite("paused_until")) & Q(IsFinite("parked_until")),
+                condition=within_years("paused_at", "paused_until", "parked_until", "over_seen_at"),
             ),
         ]
 

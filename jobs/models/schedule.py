@@ -16,12 +16,14 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from jobs import codec, cron
+from jobs.bounds import FIRST_MOMENT, LAST_MOMENT
 from jobs.errors import InvalidSchedule
 
+from .fields import SafeJSONField
 from .references import load
 
 # Within these is whatever a schedule says of moments and durations.
-MOMENTS = (cron.FIRST_MOMENT, cron.LAST_MOMENT)
+MOMENTS = (FIRST_MOMENT, LAST_MOMENT)
 SPANS = (timedelta(0), cron.LONGEST)
 
 
@@ -71,7 +73,7 @@ class Schedule(models.Model):
         _("declared in"), max_length=8, choices=Source.choices, db_default=Source.HAND
     )
     task = models.CharField(_("task"), max_length=255)
-    arguments = models.JSONField(
+    arguments = SafeJSONField(
         _("arguments"), db_default=Value({"args": [], "kwargs": {}}, models.JSONField())
     )
 
@@ -134,7 +136,7 @@ class Schedule(models.Model):
     max_losses = models.SmallIntegerField(_("losses at most"), null=True, blank=True)
     timeout = models.DurationField(_("time limit"), null=True, blank=True)
     expires_after = models.DurationField(_("expires after"), null=True, blank=True)
-    metadata = models.JSONField(_("metadata"), null=True, blank=True)
+    metadata = SafeJSONField(_("metadata"), null=True, blank=True)
 
     # What the beats write.
     # Set when what declared it declares it no longer; it ticks no more.

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from .functions import IsFinite
+from .functions import within_years
 
 
 class SilenceQuerySet(models.QuerySet["Silence"]):
@@ -40,7 +40,9 @@ class Silence(models.Model):
         permissions = [("silence_kind", _("Can silence failures of one kind"))]
         constraints = [
             models.UniqueConstraint(fields=["task", "fingerprint"], name="jobs_silence_once"),
-            models.CheckConstraint(name="jobs_silence_moments", condition=Q(IsFinite("until"))),
+            models.CheckConstraint(
+                name="jobs_silence_moments", condition=within_years("since", "until")
+            ),
         ]
 
     def __str__(self) -> str:

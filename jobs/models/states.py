@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from jobs.outcomes import CANCELLED, EXPIRED, LOST, TIMEOUT
+from jobs.outcomes import CANCELLED, EXPIRED, LOST, REFUSED, TIMEOUT
 
 
 class State(models.TextChoices):
@@ -37,6 +37,7 @@ REASONS = {
     EXPIRED: _("not started in time"),
     LOST: _("its process died"),
     CANCELLED: _("cancelled"),
+    REFUSED: _("its end could not be recorded"),
 }
 
 

@@ -1,4 +1,12 @@
--- Workers that have been silent for too long. Their claims are orphans from now on.
+-- Workers whose heartbeat has stood still for too long, unless their rows have changed since they were
+-- seen, or are locked. Their claims are orphans from now on.
+WITH silent AS (
+    SELECT worker.id
+    FROM jobs_worker AS worker
+    JOIN unnest(%(ids)s::uuid[], %(versions)s::text[]) AS seen (id, version) ON seen.id = worker.id
+    WHERE worker.xmin = seen.version::xid
+    FOR UPDATE OF worker SKIP LOCKED
+)
 DELETE FROM jobs_worker
-WHERE heartbeat_at < statement_timestamp() - %(timeout)s::interval
-RETURNING name
+WHERE id = ANY (ARRAY (SELECT id FROM silent))
+RETURNING id, name, host, pid, started_at, heartbeat_at

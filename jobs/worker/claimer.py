@@ -25,6 +25,14 @@ Connection = psycopg.Connection[Any]
 STANDSTILL = 0.1
 # Beyond this, claiming stops until recording has caught up.
 MOST_UNRECORDED = 10_000
+# After a claim was refused, so many times fewer jobs are claimed at once, until the job at fault is
+# alone; after each claim that is accepted, so many times more.
+_FEWER = 8
+# All in seconds. A job whose claim is refused is tried again after _AGAIN, then after twice as long
+# each time, up to _RARELY.
+_AGAIN, _RARELY = 5.0, 60.0
+# So many different jobs refused one after the other, with none accepted: it is not the jobs' fault.
+_MOST_IN_A_ROW = 3
 # From which lanes, each from its mark on, and how many at most.
 Wish = tuple[dict[Lane, Place], int]
 
@@ -46,6 +54,13 @@ class Claimer:
         self._demand = demand
         self._recorder = recorder
         self._lanes = Lanes()
+        # How many jobs a claim may bring at most, at present.
+        self._most = MOST_CLAIMED
+        # Jobs whose claim is refused: until when (monotonic), and after which pause.
+        self._set_aside: dict[str, tuple[float, float]] = {}
+        self._in_a_row = 0
+        # Of those, what has been claimed since; its notes are to be deleted.
+        self.accepted_now: list[str] = []
         self._queues_noted: set[str] = set()
         self._is_async: dict[str, bool] = {}
         for queue_name in _async_queues():
@@ -73,8 +88,9 @@ class Claimer:
         wishes = []
         for lanes, room in ((plain, threads), (asynchronous, coroutines)):
             if lanes and room > 0:
-                wishes.append(({lane: due[lane] for lane in lanes}, min(room, MOST_CLAIMED)))
-        return wishes
+                wishes.append(({lane: due[lane] for lane in lanes}, min(room, self._most)))
+        # While a job that is refused is looked for, one claim at a time.
+        return wishes if self._most == MOST_CLAIMED else wishes[:1]
 
     @property
     def has_room(self) -> bool:
@@ -135,7 +151,47 @@ class Claimer:
             worker=self._identity.name,
             worker_id=self._identity.worker_id,
             runner=self._identity.runner,
+            set_aside=self._skipped(),
         )
+
+    def _skipped(self) -> list[str]:
+        """The jobs that are set aside at the moment."""
+        if not self._set_aside:
+            return []
+        now = time.monotonic()
+        return [job for job, (until, _) in list(self._set_aside.items()) if until > now]
+
+    def refused(self, connection: Connection, wishes: list[Wish], error: Exception) -> None:
+        """A claim was refused that was sent alone: claim fewer at once, or set the one aside.
+
+        Raises the error if it seems to be about all jobs.
+        """
+        if self._most > 1:
+            fewest = min(limit for _, limit in wishes)
+            self._most = max(1, min(self._most, fewest) // _FEWER)
+            return
+        [(marks, _)] = wishes
+        job = lifecycle.first_due(connection, marks, set_aside=self._skipped())
+        if job is None:
+            return
+        self._in_a_row += 1
+        if self._in_a_row > _MOST_IN_A_ROW:
+            raise error
+        _, pause = self._set_aside.get(job, (0.0, _AGAIN / 2))
+        pause = min(2 * pause, _RARELY)
+        self._set_aside[job] = (time.monotonic() + pause, pause)
+        lifecycle.note_refusal(connection, "claim", job, error, by=self._identity.name)
+
+    def _accepted(self, jobs: list[Claimed]) -> None:
+        """Claim more at once again; what had been refused is refused no more."""
+        self._in_a_row = 0
+        self._most = min(MOST_CLAIMED, self._most * _FEWER)
+        self.accepted_now += [job.id for job in jobs if self._set_aside.pop(job.id, None)]
+
+    def forget_refusals(self, connection: Connection) -> None:
+        """Delete the notes of jobs that were refused and have been claimed since."""
+        accepted, self.accepted_now = self.accepted_now, []
+        lifecycle.forget_refusals(connection, "claim", accepted)
 
     def claim_all(self, connection: Connection, wishes: list[Wish]) -> list[lifecycle.Brought]:
         """What each wish brought. Touches nothing but the connection: another thread's work."""
@@ -154,6 +210,8 @@ class Claimer:
         jobs = brought.jobs
         if not jobs:
             return
+        if self._set_aside or self._most < MOST_CLAIMED:
+            self._accepted(jobs)
         self._lanes.claimed(brought.reached)
         self._recorder.opened(jobs[0].claim, [job.id for job in jobs])
         plain: list[Claimed] = []

@@ -76,7 +76,7 @@ class Dispatcher:
         self._claiming = ThreadPoolExecutor(max_workers=1, thread_name_prefix="claims")
         self.demand = Demand(options.threads)
         tally = Tally(identity.runner)
-        self.recorder = Recorder(slots, coroutines, board, self.demand, tally)
+        self.recorder = Recorder(identity.name, slots, coroutines, board, self.demand, tally)
         self._claimer = Claimer(options, identity, slots, coroutines, self.demand, self.recorder)
         self._rest = Rest(self._settings.poll_interval.total_seconds())
         self._stuck = Stuck(identity.name, slots, coroutines, board, self._settings.stuck_after)
@@ -120,6 +120,10 @@ class Dispatcher:
         self._board.expect(0.0)
         now = time.monotonic()
         self._house_keep(connection, now)
+        if self.recorder.wants_apart:
+            self.recorder.write_apart(connection)
+        if self._claimer.accepted_now:
+            self._claimer.forget_refusals(connection)
         wishes: list[Wish] = []
         if not self._is_stopping:
             wishes = self._claimer.wishes(
@@ -139,13 +143,13 @@ class Dispatcher:
                 if wishes:
                     self._board.claimed_in(time.monotonic() - began)
             except Exception as error:
-                # What was booked before the error is not in it any more.
-                self.recorder.put_back(batch)
                 # The claims may have committed all the same: look for them at once.
                 self._swept_at = 0.0
-                if not (batch and lifecycle.is_refused(error)):
+                if not lifecycle.is_refused(error, connection):
+                    # What was booked before the error is not in it any more.
+                    self.recorder.put_back(batch)
                     raise
-                self.recorder.write_apart(connection)
+                self._part(connection, batch, wishes, error)
                 return 0.0
             if moved or got:
                 self._moved_at = time.monotonic()
@@ -155,6 +159,15 @@ class Dispatcher:
             # It is in another lane, or somebody else has it: look.
             return 0.0
         return self._next_wait(now, got, bool(wishes))
+
+    def _part(
+        self, connection: Connection, batch: list[Ended], wishes: list[Wish], error: Exception
+    ) -> None:
+        """After a refusal: what was sent together is sent apart from now on."""
+        if batch or self.recorder.has_ended_claims:
+            self.recorder.suspect(batch)
+        elif wishes:
+            self._claimer.refused(connection, wishes, error)
 
     def _exchange(self, connection: Connection, batch: list[Ended], wishes: list[Wish]) -> int:
         """Record and claim, in one pipeline and one commit; returns how many jobs came."""
@@ -243,8 +256,9 @@ class Dispatcher:
         return pause if next_due is None else min(pause, max(0.001, next_due))
 
     def _wait_stopping(self) -> float:
-        if not self.has_work:
-            self.finished = not self.recorder.has_ended_claims
+        if not self._in_hand and not self.recorder.to_record:
+            # What PostgreSQL refuses has been tried once more (see `stop`), and is not waited for.
+            self.finished = not (self.recorder.has_ended_claims or self.recorder.wants_apart)
             return 0.0
         return 0.0 if self.recorder.has_fresh else 0.2
 
@@ -298,6 +312,7 @@ class Dispatcher:
     def stop(self) -> None:
         """Claim nothing more, and give back what has not started."""
         self._is_stopping = True
+        self.recorder.retry_now()
         self.recorder.release(self._slots.take_back() + self._coroutines.take_back())
 
     # Now and then.
@@ -330,9 +345,10 @@ class Dispatcher:
         try:
             self.recorder.tally.write(connection, now)
         except psycopg.Error as error:
-            if lifecycle.is_gone(error):
+            if lifecycle.is_gone(error, connection):
                 raise
-            logger.warning("runner %s: statistics: %s", self._identity.name, str(error).strip())
+            name, what = self._identity.name, lifecycle.describe(error)
+            logger.warning("runner %s: statistics: %s", name, what)
 
     def _shorten_line(self, now: float) -> None:
         """Give back what has stood for too long behind others: somebody else may be idle."""
@@ -402,9 +418,9 @@ class Dispatcher:
         """After an error: a new connection where it is needed, ever more patiently."""
         if failures == 1 or failures % 20 == 0:
             is_database = isinstance(error, psycopg.Error)
-            told = str(error).strip()
+            told = lifecycle.describe(error)
             logger.warning("runner %s: %s", self._identity.name, told, exc_info=not is_database)
-        gone = isinstance(error, psycopg.Error) and lifecycle.is_gone(error)
+        gone = lifecycle.is_gone(error, self._connection)
         if gone or any(one.closed for one in self._connections):
             self._disconnect()
         return lifecycle.pause_after(failures)

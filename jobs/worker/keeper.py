@@ -60,9 +60,9 @@ class Keeper:
             self._round = None
         except psycopg.Error as error:
             self._round = None
-            if lifecycle.is_gone(error):
+            if lifecycle.is_gone(error, connection):
                 raise
-            logger.warning("statistics: %s", str(error).strip())
+            logger.warning("statistics: %s", lifecycle.describe(error))
 
 
 def keep(connection: psycopg.Connection[Any]) -> Iterator[None]:
@@ -79,5 +79,7 @@ def keep(connection: psycopg.Connection[Any]) -> Iterator[None]:
             # However many there are: those of this moment only.
             yield
     connection.execute(_STATEMENTS["forget_statistics"], {"older_than": KEEP_HOURS})
+    yield
+    connection.execute(_STATEMENTS["forget_notes"])
     # Not at the end: the end is an exception to who asks, and would undo this.
     yield

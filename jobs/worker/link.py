@@ -14,6 +14,9 @@ from jobs import conf, lifecycle
 logger = logging.getLogger("jobs")
 Connection = psycopg.Connection[Any]
 
+# The listener is asked for an answer at most so often, in seconds.
+_CHECK = 15.0
+
 
 class Link:
     """Made again, ever more patiently, after whatever has cut it."""
@@ -22,7 +25,11 @@ class Link:
         self._name = name
         self.control: Connection | None = None
         self.listener: Connection | None = None
-        self.connected_at = 0.0
+        # A supervisor that waits for one answer for too long would be declared dead.
+        timeout = conf.settings().heartbeat_timeout.total_seconds()
+        self._statement_timeout = min(lifecycle.STATEMENT_TIMEOUT, max(1.5, timeout / 4))
+        self._answer_timeout = max(2.5, timeout / 3)
+        self._check_at = 0.0
         self._try_at = 0.0
         self._failures = 0
 
@@ -34,9 +41,9 @@ class Link:
         if self.control is not None or (patiently and time.monotonic() < self._try_at):
             return False
         try:
-            self.control = lifecycle.connect(f"jobs worker {self._name}")
+            self.control = self._connect(f"jobs worker {self._name}")
             if conf.settings().listen:
-                self.listener = lifecycle.connect(f"jobs listener {self._name}", pinned=False)
+                self.listener = self._connect(f"jobs listener {self._name}", pinned=False)
                 self.listener.execute("LISTEN jobs")
         except psycopg.Error as error:
             self._cut(error)
@@ -46,8 +53,25 @@ class Link:
         if self._failures:
             logger.warning("worker %s is connected again", self._name)
         self._failures = 0
-        self.connected_at = time.monotonic()
         return True
+
+    def _connect(self, name: str, *, pinned: bool = True) -> Connection:
+        return lifecycle.connect(
+            name,
+            pinned=pinned,
+            statement_timeout=self._statement_timeout,
+            answer_timeout=self._answer_timeout,
+        )
+
+    def check_listener(self) -> None:
+        """Ask the listener for an answer now and then: where a network has swallowed its end, no
+        notification would ever come."""
+        now = time.monotonic()
+        if self.listener is None or now < self._check_at:
+            return
+        self._check_at = now + _CHECK
+        with self.trying():
+            self.listener.execute("")
 
     @contextlib.contextmanager
     def trying(self) -> Any:
@@ -55,10 +79,10 @@ class Link:
         try:
             yield
         except psycopg.Error as error:
-            if lifecycle.is_gone(error) or self.control is None or self.control.closed:
+            if self.control is None or lifecycle.is_gone(error, self.control):
                 self._cut(error)
             else:
-                logger.warning("worker %s: %s", self._name, str(error).strip())
+                logger.warning("worker %s: %s", self._name, lifecycle.describe(error))
 
     def hear(self) -> set[str]:
         """The queues in which somebody enqueued while a runner slept."""
@@ -72,7 +96,7 @@ class Link:
     def _cut(self, error: psycopg.Error) -> None:
         self._failures += 1
         if self._failures == 1 or self._failures % 20 == 0:
-            logger.warning("worker %s: %s", self._name, str(error).strip())
+            logger.warning("worker %s: %s", self._name, lifecycle.describe(error))
         self.close()
         self._try_at = time.monotonic() + lifecycle.pause_after(self._failures)
 

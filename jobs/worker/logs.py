@@ -25,7 +25,9 @@ _MOST = 2_000_000
 class Logs:
     """Nothing is in here, and nothing is paid, of jobs that do not log."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        # Of the runner.
+        self._name = name
         self._policy = conf.settings().keep_log
         self._open: dict[Claimed, Log] = {}
         self._looked_at = 0.0
@@ -51,26 +53,13 @@ class Logs:
                 log.written = logged.lines
                 log.next_at = now + len(logged.text) / _PACE
                 fresh.append(logged)
-        try:
-            _write(connection, fresh)
-        except psycopg.Error as error:
-            if lifecycle.is_gone(error):
-                raise
-            logger.warning("logs of running jobs: %s", str(error).strip())
+        self._try(connection, fresh, [])
 
     def end(self, connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> None:
         """Before it is recorded how they ended: what is to be kept, whole; what is not, not at all.
         Whatever is refused costs a log, and no outcome."""
         if not self._open:
             return
-        try:
-            self._end(connection, batch)
-        except psycopg.Error as error:
-            if lifecycle.is_gone(error):
-                raise
-            logger.warning("logs of jobs that ended: %s", str(error).strip())
-
-    def _end(self, connection: psycopg.Connection[Any], batch: Sequence[Ended]) -> None:
         kept, gone = [], []
         for ended in batch:
             log = self._open.get(ended.job)
@@ -80,9 +69,40 @@ class Logs:
                 kept.append(Logged(ended.job, log.lines, log.text))
             elif log.written and not isinstance(ended.outcome, TakenOver):
                 gone.append(ended.job)
-        _write(connection, kept)
+        self._try(connection, kept, gone)
+
+    def _try(
+        self, connection: psycopg.Connection[Any], kept: list[Logged], gone: list[Claimed]
+    ) -> None:
+        """Write and delete; what is refused costs one log. Raises if the connection is lost."""
+        try:
+            _write(connection, kept)
+            if gone:
+                lifecycle.forget_logs(connection, gone)
+        except Exception as error:
+            if lifecycle.is_gone(error, connection):
+                raise
+            if not lifecycle.is_refused(error, connection):
+                logger.warning("logs of jobs: %s", lifecycle.describe(error))
+                return
+            self._try_apart(connection, kept, gone)
+
+    def _try_apart(
+        self, connection: psycopg.Connection[Any], kept: list[Logged], gone: list[Claimed]
+    ) -> None:
+        def refused(job: Claimed, error: Exception) -> None:
+            lifecycle.note_refusal(connection, "log", job.id, error, by=self._name)
+
+        lifecycle.write_apart(
+            connection,
+            kept,
+            lambda part: _write(connection, part),
+            lambda one, error: refused(one.job, error),
+        )
         if gone:
-            lifecycle.forget_logs(connection, gone)
+            lifecycle.write_apart(
+                connection, gone, lambda part: lifecycle.forget_logs(connection, part), refused
+            )
 
     def forget(self, batch: Sequence[Ended]) -> None:
         """It is written how they ended."""

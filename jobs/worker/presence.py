@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -93,10 +93,38 @@ def note_queues(connection: psycopg.Connection[Any], names: Collection[str]) -> 
     connection.execute(_STATEMENTS["note_queues"], {"names": sorted(names)})
 
 
-def bury(connection: psycopg.Connection[Any], timeout: timedelta) -> list[str]:
-    """Delete the rows of workers that are silent for longer; their names."""
-    rows = connection.execute(_STATEMENTS["bury"], {"timeout": timeout}).fetchall()
-    return [row[0] for row in rows]
+class Others(NamedTuple):
+    """The other workers' rows: their versions, and which of them somebody has locked."""
+
+    versions: dict[UUID, str]
+    locked: set[UUID]
+
+
+def others(connection: psycopg.Connection[Any], id_: UUID) -> Others:
+    """Read the rows of all workers but this one."""
+    rows = connection.execute(_STATEMENTS["others"], {"id": id_}).fetchall()
+    versions = {UUID(worker): version for worker, version, _ in rows}
+    return Others(versions, {UUID(worker) for worker, _, is_locked in rows if is_locked})
+
+
+def bury(connection: psycopg.Connection[Any], dead: Mapping[UUID, str]) -> list[str]:
+    """Delete the rows of dead workers that still have these versions, and note their deaths.
+
+    Commits. Returns the names.
+    """
+    parameters = {"ids": list(dead), "versions": list(dead.values())}
+    rows = connection.execute(_STATEMENTS["bury"], parameters).fetchall()
+    for row in rows:
+        # The note is for people: what is refused of it changes nothing.
+        with contextlib.suppress(psycopg.DatabaseError):
+            connection.execute(_STATEMENTS["note_death"], row)
+    return [row[1] for row in rows]
+
+
+def note_rescued(connection: psycopg.Connection[Any], worker_id: str, count: int) -> None:
+    """Add to the number of jobs that were given back after a worker's death."""
+    with contextlib.suppress(psycopg.DatabaseError):
+        connection.execute(_STATEMENTS["note_rescued"], {"id": worker_id, "count": count})
 
 
 def leave(connection: psycopg.Connection[Any], id_: UUID) -> None:

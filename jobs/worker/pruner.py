@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import random
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
-from jobs import conf, lifecycle
+from jobs import conf, ids, lifecycle
 from jobs.tasks import retention_of, shortest_retention
 
 logger = logging.getLogger("jobs")
@@ -30,11 +30,16 @@ _MOST_REFUSED = 20
 
 
 class Walk:
-    """One walk from the oldest job to those that are too young."""
+    """One walk over the jobs that may be old enough.
+
+    Ids are in the order of enqueuing: from the oldest to those that are too young. Behind them,
+    from tomorrow's ids on, stand jobs with random ids, which SQL may have given them.
+    """
 
     def __init__(self, shortest: timedelta) -> None:
-        self._shortest = shortest
         self._after = lifecycle.FIRST
+        self._before = str(ids.first_of(shortest))
+        self._is_behind = False
         # Of the part at hand, and of all, what cannot be deleted.
         self._refused_here = 0
         self.refused = 0
@@ -43,17 +48,21 @@ class Walk:
 
     def step(self, connection: psycopg.Connection[Any], *, dry: bool = False) -> None:
         """Look at some, and delete those whose time has come (`dry`: count them)."""
-        found = lifecycle.walk(connection, self._after, older_than=self._shortest, limit=_PART)
+        found = lifecycle.walk(connection, self._after, before=self._before, limit=_PART)
         old = [job.id for job in found if _is_old(job)]
         self._refused_here = 0
         if dry:
             self.pruned += len(old)
         elif old:
             self._prune(connection, old)
-        if len(found) < _PART:
-            self.is_over = True
-        else:
+        if len(found) == _PART:
             self._after = found[-1].id
+        elif not self._is_behind:
+            self._is_behind = True
+            tomorrow = datetime.now(UTC) + timedelta(days=1)
+            self._after, self._before = str(ids.first_at(tomorrow)), lifecycle.LAST
+        else:
+            self.is_over = True
 
     def _prune(self, connection: psycopg.Connection[Any], jobs: list[str]) -> None:
         if self._refused_here >= _MOST_REFUSED:
@@ -61,8 +70,10 @@ class Walk:
             return
         try:
             self.pruned += lifecycle.prune(connection, jobs)
-        except psycopg.errors.IntegrityError as error:
-            # A row of the site's holds one of them: halve until it is alone.
+        except Exception as error:
+            if not lifecycle.is_refused(error, connection):
+                raise
+            # A row or a trigger of the site's holds one of them: halve until it is alone.
             if len(jobs) > 1:
                 middle = len(jobs) // 2
                 self._prune(connection, jobs[:middle])
@@ -73,8 +84,9 @@ class Walk:
                     "job %s is old and cannot be deleted: %s; keep a job's id in a UUIDField, or a "
                     "foreign key with db_constraint=False",
                     jobs[0],
-                    str(error).strip(),
+                    lifecycle.describe(error),
                 )
+            lifecycle.note_refusal(connection, "pruning", jobs[0], error, by="pruning", is_logged=False)
             self._refused_here += 1
             self.refused += 1
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -36,13 +37,30 @@ Connection = psycopg.Connection[Any]
 
 # A row that somebody holds is tried again this much later, in seconds.
 _LOCKED = 0.5
+# All in seconds. What was refused with its batch is written apart for so long at a time: claims go
+# on meanwhile.
+_APART = 0.2
+# What is refused alone is tried again after _AGAIN, then after twice as long each time, up to
+# _RARELY; once it has been refused for _PATIENCE, a bare failure is recorded instead.
+_AGAIN, _RARELY, _PATIENCE = 0.5, 30.0, 60.0
 # Progress is written at most so often, in seconds.
 _PROGRESS = 0.5
+
+
+@dataclass(slots=True)
+class _SetAside:
+    """An outcome that PostgreSQL refuses even alone."""
+
+    ended: Ended
+    since: float
+    try_at: float
+    pause: float = _AGAIN
 
 
 class Recorder:
     def __init__(
         self,
+        name: str,
         slots: ThreadSlots,
         coroutines: CoroutineSlots,
         board: Board,
@@ -50,6 +68,7 @@ class Recorder:
         tally: Tally,
     ) -> None:
         self.tally = tally
+        self._name = name
         self._slots = slots
         self._coroutines = coroutines
         self._board = board
@@ -57,12 +76,19 @@ class Recorder:
         # Jobs of each known claim that are not recorded yet, and claims that have none left.
         self._open: dict[str, set[str]] = {}
         self._ended_claims: list[str] = []
+        # Of those, what is deleted apart: PostgreSQL has refused it, or something beside it.
+        self._suspect_claims: list[str] = []
+        self._suspect_claims_at = 0.0
         # Outcomes that could not be written, and from when on to try again.
         self._later: list[Ended] = []
         self._later_at = 0.0
+        # Batches that were refused, the next one last: never sent with claims again.
+        self._suspects: list[list[Ended]] = []
+        # By id and claim, what is refused alone.
+        self._set_aside: dict[tuple[str, str], _SetAside] = {}
         self._told: dict[str, Told] = {}
         self._told_at = 0.0
-        self.logs = Logs()
+        self.logs = Logs(name)
         self._silences = Silences()
         # How many attempts have ended here.
         self.ran = 0
@@ -71,7 +97,14 @@ class Recorder:
 
     @property
     def backlog(self) -> int:
-        return len(self._slots.done) + len(self._coroutines.done) + len(self._later)
+        fresh = len(self._slots.done) + len(self._coroutines.done)
+        suspects = sum(map(len, self._suspects))
+        return fresh + len(self._later) + suspects + len(self._set_aside)
+
+    @property
+    def to_record(self) -> int:
+        """The backlog without what PostgreSQL refuses: what a runner that ends waits for."""
+        return self.backlog - len(self._set_aside)
 
     @property
     def has_fresh(self) -> bool:
@@ -88,7 +121,7 @@ class Recorder:
 
     @property
     def known_claims(self) -> list[str]:
-        return [*self._open, *self._ended_claims]
+        return [*self._open, *self._ended_claims, *self._suspect_claims]
 
     def opened(self, claim: str, jobs: Iterable[str]) -> None:
         self._open[claim] = set(jobs)
@@ -105,8 +138,24 @@ class Recorder:
         if self._told and now - self._told_at > _PROGRESS:
             self._told_at = now
             told, self._told = list(self._told.values()), {}
-            lifecycle.write_progress(connection, told)
+            self._write_progress(connection, told)
         self.logs.write(connection, now)
+
+    def _write_progress(self, connection: Connection, told: list[Told]) -> None:
+        """What is refused costs one job's progress."""
+        try:
+            lifecycle.write_progress(connection, told)
+        except Exception as error:
+            if not lifecycle.is_refused(error, connection):
+                raise
+            lifecycle.write_apart(
+                connection,
+                told,
+                lambda part: lifecycle.write_progress(connection, part),
+                lambda one, error: lifecycle.note_refusal(
+                    connection, "progress", one.job.id, error, by=self._name
+                ),
+            )
 
     def gather(self, now: float) -> list[Ended]:
         """The next batch. It is nowhere else now: write it, or put it back."""
@@ -139,8 +188,21 @@ class Recorder:
         Reading back comes first: should it fail, nothing is booked, and the batch is whole.
         What is booked leaves the batch, so that nobody puts it back.
         """
-        later, lost = self._unwritten(connection, batch, sent.recorded())
+        recorded = sent.recorded()
+        later, lost = self._unwritten(connection, batch, recorded)
         self._ended_claims = []
+        self._book_sorted(connection, batch, later, lost)
+
+    def _book(self, connection: Connection, batch: list[Ended], recorded: set[str]) -> None:
+        self._book_sorted(connection, batch, *self._unwritten(connection, batch, recorded))
+
+    def _book_sorted(
+        self,
+        connection: Connection,
+        batch: list[Ended],
+        later: set[tuple[str, str]],
+        lost: set[tuple[str, str]],
+    ) -> None:
         seconds, ran, attempts = 0.0, 0, 0
         to_tell: list[Ended] = []
         written = _sorted_out(batch, later, lost) if later or lost else batch
@@ -202,35 +264,115 @@ class Recorder:
             del self._open[job.claim]
             self._ended_claims.append(job.claim)
 
-    def write_apart(self, connection: Connection) -> None:
-        """A value that PostgreSQL refuses must not sink its batch: halve until it is alone.
+    # What is refused.
 
-        Whatever fails meanwhile, no outcome leaves memory before it is written.
+    def suspect(self, batch: list[Ended]) -> None:
+        """Take a batch that was refused: from now on it is written apart from claims and others."""
+        if batch:
+            self._suspects.append(batch)
+        # They were to be deleted in the same transaction.
+        self._suspect_claims += self._ended_claims
+        self._ended_claims = []
+        self._suspect_claims_at = 0.0
+
+    @property
+    def wants_apart(self) -> bool:
+        """Whether there is anything that `write_apart` would write now."""
+        now = time.monotonic()
+        return (
+            bool(self._suspects)
+            or any(one.try_at <= now for one in self._set_aside.values())
+            or (bool(self._suspect_claims) and self._suspect_claims_at <= now)
+        )
+
+    def retry_now(self) -> None:
+        """Try once more what is set aside: the runner ends."""
+        for one in self._set_aside.values():
+            one.try_at = 0.0
+
+    def write_apart(self, connection: Connection) -> None:
+        """Halve what was refused until the refused outcome is alone, and set that one aside.
+
+        Goes on for about `_APART` seconds. Whatever fails meanwhile, no outcome leaves memory
+        before it is written. Raises what is no refusal.
         """
-        stack, self._later = [self._later], []
-        while stack:
-            batch = stack.pop()
+        until = time.monotonic() + _APART
+        while self._suspects and time.monotonic() < until:
+            # A handler of the site's, called as something is recorded, may be slow.
+            self._board.expect(_APART)
+            batch = self._suspects.pop()
             try:
                 self._write_whole(connection, batch)
             except Exception as error:
-                if lifecycle.is_refused(error) and len(batch) > 1:
+                if not lifecycle.is_refused(error, connection):
+                    self._suspects.append(batch)
+                    raise
+                if len(batch) > 1:
                     middle = len(batch) // 2
-                    stack += [batch[middle:], batch[:middle]]
-                    continue
-                self._later += [ended for part in (*stack, batch) for ended in part]
-                raise
+                    self._suspects += [batch[middle:], batch[:middle]]
+                elif batch:
+                    self._set_one_aside(connection, batch[0], error)
+        for key, one in list(self._set_aside.items()):
+            if time.monotonic() >= until:
+                break
+            if one.try_at <= time.monotonic():
+                self._try_again(connection, key, one)
+        if self._suspect_claims and self._suspect_claims_at <= time.monotonic():
+            self._forget_suspect_claims(connection)
+
+    def _forget_suspect_claims(self, connection: Connection) -> None:
+        refused: list[str] = []
+        lifecycle.write_apart(
+            connection,
+            self._suspect_claims,
+            lambda part: lifecycle.forget_claims(connection, part),
+            lambda claim, error: refused.append(claim),
+        )
+        self._suspect_claims = refused
+        self._suspect_claims_at = time.monotonic() + _RARELY
 
     def _write_whole(self, connection: Connection, batch: list[Ended]) -> None:
+        with connection.transaction():
+            recorded = lifecycle.record(connection, batch).recorded()
+        self._book(connection, batch, recorded)
+
+    def _set_one_aside(self, connection: Connection, ended: Ended, error: Exception) -> None:
+        now = time.monotonic()
+        key = (ended.job.id, ended.job.claim)
+        one = self._set_aside[key] = _SetAside(ended, since=now, try_at=now)
+        lifecycle.note_refusal(connection, "end", ended.job.id, error, by=self._name)
+        self._record_otherwise(connection, key, one, error)
+
+    def _try_again(self, connection: Connection, key: tuple[str, str], one: _SetAside) -> None:
+        batch = [one.ended]
         try:
-            with connection.transaction():
-                sent = self.send(connection, batch)
+            self._write_whole(connection, batch)
         except Exception as error:
-            if not lifecycle.is_refused(error) or len(batch) > 1:
+            if not lifecycle.is_refused(error, connection):
                 raise
-            logger.error("job %s: its outcome was refused: %s", batch[0].job.id, error)
-            with connection.transaction():
-                sent = lifecycle.record_refused(connection, batch[0])
-        self.book(connection, batch, sent)
+            self._record_otherwise(connection, key, one, error)
+            return
+        del self._set_aside[key]
+        lifecycle.forget_refusals(connection, "end", [one.ended.job.id])
+
+    def _record_otherwise(
+        self, connection: Connection, key: tuple[str, str], one: _SetAside, error: Exception
+    ) -> None:
+        """Record less of the outcome; where that is refused, too, wait."""
+        give_up = time.monotonic() - one.since > _PATIENCE
+        try:
+            instead, is_written = lifecycle.record_refused(
+                connection, one.ended, error, give_up=give_up
+            )
+        except Exception as failure:
+            if not lifecycle.is_refused(failure, connection):
+                raise
+            one.try_at = time.monotonic() + one.pause
+            one.pause = min(2 * one.pause, _RARELY)
+            return
+        del self._set_aside[key]
+        sent = {one.ended.job.id} if is_written else set()
+        self._book(connection, [instead], sent)
 
 
 def _sorted_out(

@@ -22,6 +22,7 @@ from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Retried
 
 from . import presence
 from .board import CANCELLED, FAILED, Board, Overdue
+from .failure_detector import FailureDetector
 from .report import tell_loss, tell_outcome
 from .silences import Silences
 from .tally import Tally
@@ -66,7 +67,11 @@ class Rescuer:
         # Of what ended without a runner to count it.
         self.tally = tally
         self._wake = wake
-        self._timeout = conf.settings().heartbeat_timeout
+        settings = conf.settings()
+        self._timeout = settings.heartbeat_timeout
+        self._detector = FailureDetector(
+            settings.heartbeat_interval.total_seconds(), self._timeout.total_seconds()
+        )
         self._deaths: dict[str, Death] = {}
         # When this process last woke from a sleep that it had not meant: the machine was
         # suspended, or all of it was stopped.
@@ -74,6 +79,8 @@ class Rescuer:
         # When each stuck runner was freed last.
         self._freed: dict[UUID, float] = {}
         self._silences = Silences()
+        # Jobs whose rescue was refused.
+        self._refused: set[str] = set()
 
     def died(self, runner: UUID, death: Death) -> None:
         """Remember how a runner died, until its claims are gone."""
@@ -87,24 +94,30 @@ class Rescuer:
         control: psycopg.Connection[Any],
         worker_id: UUID,
         live: Collection[UUID],
-        *,
-        connected_at: float,
     ) -> None:
         """Give back the claims that nobody works on."""
-        # After a server's rest all heartbeats are old: nobody is judged by one that this
-        # worker could not have seen.
-        if time.monotonic() - connected_at > self._timeout.total_seconds():
-            for name in presence.bury(control, self._timeout):
-                logger.error("worker %s has not been heard of for %s", name, self._timeout)
         for orphan in lifecycle.orphans(control, worker_id, live):
             death = self._deaths.get(orphan.runner, _UNKNOWN)
             for one in death.overdue:
                 if orphan.claim.endswith(one.claim_end):
                     self._end(control, orphan.claim, one, death)
             started = None if death.board is None else death.board.started(orphan.claim)
-            self._give_back(
+            rescued = self._give_back(
                 control, orphan.claim, death.note, charged=death.charged, started=started
             )
+            if rescued and orphan.worker_is_gone:
+                presence.note_rescued(control, orphan.worker, rescued)
+
+    def look_for_the_dead(self, control: psycopg.Connection[Any], worker_id: UUID) -> None:
+        """Declare dead whose heartbeat has stood still. To be called right after an own heartbeat
+        that succeeded: see FailureDetector."""
+        seen = presence.others(control, worker_id)
+        dead = self._detector.observe(time.monotonic(), *seen)
+        if dead:
+            for name in presence.bury(control, dead):
+                logger.error(
+                    "worker %s is dead: its heartbeat has stood still for %s", name, self._timeout
+                )
 
     def _end(
         self, control: psycopg.Connection[Any], claim: str, one: Overdue, death: Death
@@ -114,10 +127,10 @@ class Rescuer:
         try:
             ended = lifecycle.end_killed(control, one.id, claim, one.started_at, outcome)
         except psycopg.Error as error:
-            if lifecycle.is_gone(error):
+            if lifecycle.is_gone(error, control):
                 raise
             # The others are to be given back all the same.
-            logger.warning("job %s: %s", one.id, str(error).strip())
+            logger.warning("job %s: %s", one.id, lifecycle.describe(error))
             return
         if ended is not None:
             quietly = self._silences.cover(control, ended.task, outcome)
@@ -162,29 +175,61 @@ class Rescuer:
         charged: bool,
         started: Collection[str] | None,
         keep_started: bool = False,
-    ) -> None:
-        try:
-            rescued = lifecycle.give_back(
+    ) -> int:
+        """Returns how many jobs were given back, or failed by it."""
+
+        def rescue(only: list[str] | None = None) -> list[lifecycle.Rescued]:
+            return lifecycle.give_back(
                 control,
                 claim,
                 note=note,
                 charged=charged,
                 started=started,
                 keep_started=keep_started,
+                only=only,
             )
-        except psycopg.Error as error:
-            if lifecycle.is_gone(error):
+
+        try:
+            rescued = rescue()
+        except Exception as error:
+            if lifecycle.is_gone(error, control):
                 raise
-            # One that cannot be given back now must not hold up the others.
-            logger.warning("claim %s: %s", claim, str(error).strip())
-            return
+            if not lifecycle.is_refused(error, control):
+                # Locked, or too slow just now. One claim must not hold up the others.
+                logger.warning("claim %s: %s", claim, lifecycle.describe(error))
+                return 0
+            rescued = self._rescue_apart(control, claim, rescue)
         for job in rescued:
             if job.charged or job.state == State.FAILED:
                 tell_loss(job, note, quietly=self._silences.cover_loss(control, job.task))
                 self.tally.count(job.queue_name, job.task, "lost")
+        if accepted := [job.id for job in rescued if job.id in self._refused]:
+            self._refused.difference_update(accepted)
+            lifecycle.forget_refusals(control, "rescue", accepted)
         if rescued:
             self._add({"given_back": len(rescued)})
             self._wake()
+        return len(rescued)
+
+    def _rescue_apart(
+        self,
+        control: psycopg.Connection[Any],
+        claim: str,
+        rescue: Callable[[list[str]], list[lifecycle.Rescued]],
+    ) -> list[lifecycle.Rescued]:
+        """Give back a claim's jobs one by one: what is refused keeps no other."""
+        rescued: list[lifecycle.Rescued] = []
+        for job in lifecycle.members(control, claim):
+            try:
+                found = rescue([job])
+            except Exception as error:
+                if not lifecycle.is_refused(error, control):
+                    raise
+                lifecycle.note_refusal(control, "rescue", job, error, by="supervisor")
+                self._refused.add(job)
+                continue
+            rescued += found
+        return rescued
 
 
 _COUNTED = {FAILED: "failed", CANCELLED: "cancelled"}

@@ -31,6 +31,7 @@ from .link import Connection, Link
 from .options import Options
 from .pruner import Pruner
 from .rescuer import Death, Rescuer
+from .sweeper import Sweeper
 from .tally import Tally
 from .watchdog import Sentence, Watchdog
 
@@ -50,6 +51,8 @@ _AT_ONCE = 0.05
 _PARKING = 0.2
 # With none left to be put off, it is looked again so much later, in seconds.
 _PARKED = 1.0
+# A heartbeat that failed is tried again so much later, in seconds.
+_BEAT_AGAIN = 0.25
 # With new code at hand, running jobs have so long to finish.
 _RELOAD_GRACE = 5.0
 
@@ -74,6 +77,7 @@ class Supervisor:
         self._rescuer = Rescuer(self._account.add, self._family.wake, Tally(self._id))
         self._watchdog = Watchdog()
         self._pruner = Pruner()
+        self._sweeper = Sweeper()
         self._keeper = Keeper()
         self._autoscale = None
         if options.autoscale is not None:
@@ -92,6 +96,8 @@ class Supervisor:
         self._to_start: list[int] = []
         self._registered = False
         self._beat_at = 0.0
+        # When a heartbeat was last written.
+        self._last_beat_at = 0.0
         self._signals = 0
         self._signals_seen = 0
         self._kill_at: float | None = None
@@ -248,6 +254,10 @@ class Supervisor:
         self._watchdog.forget(child.identity.runner)
         sentence, told = self._sentences.pop(child.pid, (None, ""))
         if child.board.has_left or (child.is_beat and code == 0):
+            if not child.is_beat:
+                # What PostgreSQL refused to record is nobody's loss.
+                note = "its runner ended before PostgreSQL accepted how the job ended"
+                self._rescuer.died(child.identity.runner, Death(note, child.board, charged=False))
             goes_on = not (child.is_retired or self._is_ending)
             if goes_on and (child.board.is_recycled or not self._options.burst):
                 self._restart_at[child.number] = time.monotonic()
@@ -348,6 +358,8 @@ class Supervisor:
             self._keeper.step(control)
         with self._link.trying():
             self._pruner.step(control)
+        with self._link.trying():
+            self._sweeper.step(control)
 
     def _park_all(self) -> None:
         """A burst would else be over before what a pause had put off is due again."""
@@ -370,9 +382,10 @@ class Supervisor:
             try:
                 self._rescuer.tally.write(control, time.monotonic())
             except psycopg.Error as error:
-                if lifecycle.is_gone(error):
+                if lifecycle.is_gone(error, control):
                     raise
-                logger.warning("worker %s: statistics: %s", self._options.name, str(error).strip())
+                what = lifecycle.describe(error)
+                logger.warning("worker %s: statistics: %s", self._options.name, what)
 
     def _waited(self, control: Connection) -> float:
         """For how many seconds the first due job of the worker's queues has waited."""
@@ -401,6 +414,7 @@ class Supervisor:
         self._id = ids.uuid7()
         presence.register(self._link.control, self._id, self._options, [])
         self._registered = True
+        self._last_beat_at = time.monotonic()
         if not self._is_ending:
             self._restart_at |= dict.fromkeys(self._to_start, 0.0)
         self._to_start.clear()
@@ -408,37 +422,49 @@ class Supervisor:
     def _heartbeat(self) -> None:
         interval = self._settings.heartbeat_interval.total_seconds()
         control = self._link.control
-        self._beat_at = time.monotonic() + (interval if control is not None else 0.25)
+        # Soon again, unless it succeeds.
+        self._beat_at = time.monotonic() + min(_BEAT_AGAIN, interval)
         if control is None:
             return
         with self._link.trying():
-            if not self._registered:
-                self._register()
-            live, doing = self._family.live, self._account.doing()
-            heard = presence.heartbeat(control, self._id, live, doing, stopping=self._stopping)
+            try:
+                if not self._registered:
+                    self._register()
+                live, doing = self._family.live, self._account.doing()
+                heard = presence.heartbeat(control, self._id, live, doing, stopping=self._stopping)
+            except psycopg.Error as error:
+                self._heed_refusal(control, error)
+                raise
+            self._beat_at = time.monotonic() + interval
+            self._last_beat_at = time.monotonic()
             if heard is None:
-                self._begin_anew()
+                self._begin_anew("was silent for too long, and its jobs were given to others")
             else:
                 self._has_pauses = heard.has_pauses
+                self._rescuer.look_for_the_dead(control, self._id)
                 self._rescue()
+        self._link.check_listener()
+
+    def _heed_refusal(self, control: Connection, error: psycopg.Error) -> None:
+        """The server answers, and refuses this worker's heartbeat alone: others will declare it
+        dead, and its jobs must not run by then."""
+        if not (self._registered and lifecycle.is_refused(error, control)):
+            return
+        silent = time.monotonic() - self._last_beat_at
+        timeout = self._settings.heartbeat_timeout - 2 * self._settings.heartbeat_interval
+        if silent >= timeout.total_seconds():
+            self._begin_anew(f"cannot write its heartbeat ({lifecycle.describe(error)})")
 
     def _rescue(self) -> None:
         if self._link.control is not None:
-            self._rescuer.rescue(
-                self._link.control,
-                self._id,
-                self._family.live,
-                connected_at=self._link.connected_at,
-            )
+            self._rescuer.rescue(self._link.control, self._id, self._family.live)
 
-    def _begin_anew(self) -> None:
-        """This worker was taken for dead: its jobs are others' now, and so is its name."""
+    def _begin_anew(self, why: str) -> None:
+        """This worker is, or will be, declared dead: end its runners, and register anew."""
         logger.error(
-            "worker %s was silent for too long and its jobs were given to others; "
-            "its runners are killed, and it begins anew",
-            self._options.name,
+            "worker %s %s; its runners are killed, and it begins anew", self._options.name, why
         )
-        note = f"worker {self._options.name} was silent for too long"
+        note = f"worker {self._options.name} {why}"
         self._sentences.clear()
         for child in self._family.kill_all():
             self._account.add(child.board.counters())
@@ -468,6 +494,6 @@ class Supervisor:
             logger.warning(
                 "worker %s could not say good-bye (%s); others will find out",
                 self._options.name,
-                str(error).strip(),
+                lifecycle.describe(error),
             )
         self._console.end(self._account.totals())

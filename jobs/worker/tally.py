@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 
 from jobs.histogram import trimmed
-from jobs.lifecycle import Ended
+from jobs.lifecycle import Ended, is_refused, note_refusal, write_apart
 from jobs.lifecycle.statements import read_all
 from jobs.models.statistic import COUNTED, MINUTE
 from jobs.outcomes import (
@@ -139,11 +139,7 @@ class Tally:
         ]
         try:
             if rows:
-                told = connection.execute(_WRITE, self._parameters(rows)).fetchone()
-                assert told is not None
-                self._clock = told[0] - time.monotonic()
-                for _, _, _, cell in rows:
-                    cell.is_new = False
+                self._write(connection, rows)
             self._write_at = now + _EVERY
         finally:
             # Whole, until nothing can be added to it any more.
@@ -152,7 +148,42 @@ class Tally:
                 minute: cells for minute, cells in self._minutes.items() if minute > oldest
             }
 
-    def _parameters(self, rows: list[tuple[int, str, str, Cell]]) -> dict[str, Any]:
+    def _write(
+        self, connection: psycopg.Connection[Any], rows: Sequence[tuple[int, str, str, Cell]]
+    ) -> None:
+        try:
+            self._write_rows(connection, rows)
+        except Exception as error:
+            if not is_refused(error, connection):
+                raise
+            # One cell that is refused costs no other.
+            write_apart(
+                connection,
+                rows,
+                lambda part: self._write_rows(connection, part),
+                lambda row, error: self._refused(connection, row, error),
+            )
+
+    def _write_rows(
+        self, connection: psycopg.Connection[Any], rows: Sequence[tuple[int, str, str, Cell]]
+    ) -> None:
+        written = connection.execute(_WRITE, self._parameters(rows)).fetchone()
+        assert written is not None
+        self._clock = written[0] - time.monotonic()
+        for _, _, _, cell in rows:
+            cell.is_new = False
+
+    def _refused(
+        self,
+        connection: psycopg.Connection[Any],
+        row: tuple[int, str, str, Cell],
+        error: Exception,
+    ) -> None:
+        # Counted on in memory; written again with the next change.
+        row[3].is_new = False
+        note_refusal(connection, "statistic", row[2], error, by=str(self._runner))
+
+    def _parameters(self, rows: Sequence[tuple[int, str, str, Cell]]) -> dict[str, Any]:
         cells = [row[3] for row in rows]
         return {
             "runner": self._runner,

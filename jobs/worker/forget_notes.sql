@@ -1,0 +1,5 @@
+-- Notes for people that nobody needs any more: deaths, and refusals that did not come again.
+WITH refusal AS (
+    DELETE FROM jobs_refusal WHERE last_at < statement_timestamp() - interval '1 day'
+)
+DELETE FROM jobs_dead_worker WHERE declared_dead_at < statement_timestamp() - interval '1 day'
