@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .errors import Cancel, Retry, Snooze
     from .execution import Context, current_context
     from .models import Job
+    from .retry import exponential
     from .tasks import (
         Task,
         aenqueue,
@@ -37,6 +38,7 @@ _HOMES = {
     "enqueue": "tasks",
     "enqueue_many": "tasks",
     "enqueue_on_commit": "tasks",
+    "exponential": "retry",
     "task": "tasks",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "enqueue",
     "enqueue_many",
     "enqueue_on_commit",
+    "exponential",
     "task",
 ]
 

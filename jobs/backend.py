@@ -210,8 +210,8 @@ class JobsBackend(_backends.BaseTaskBackend):  # type: ignore[misc]
             finished_at=job.finished_at,
             last_attempted_at=job.last_attempted_at if workers else None,
             # As JSON has them: that is what Django's API knows.
-            args=job.args,
-            kwargs=job.kwargs,
+            args=job.arguments["args"],
+            kwargs=job.arguments["kwargs"],
             backend=self.alias,
             errors=_errors(job, history),
             worker_ids=workers,

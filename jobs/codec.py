@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Model
 from django.utils.functional import Promise
 
@@ -28,7 +29,8 @@ MAX_DEPTH = 100
 # Beyond, an integer is looked at more closely.
 _LARGEST = 1 << 63
 
-Loader = Callable[[str, Any], Any]
+# (model label, key, database) → instance; no database: where its router reads.
+Loader = Callable[..., Any]
 
 
 def encode(value: object, where: str) -> Any:
@@ -63,7 +65,7 @@ def write(encoded: Any, *, max_bytes: int, what: str) -> str:
 
 
 def decode(encoded: Any, load: Loader) -> Any:
-    """The value behind `encode`; `load(model label, key)` brings model instances."""
+    """The value behind `encode`; `load(model label, key[, database])` brings model instances."""
     return _decode(encoded, load)
 
 
@@ -158,9 +160,30 @@ def _tagged(value: Any, kind: type, where: str, depth: int) -> Any:
     for plain in (str, int, float):
         if isinstance(value, plain):
             return _encode(plain.__str__(value) if plain is str else plain(value), where, depth)
+    for kept in _SUBCLASSED:
+        if isinstance(value, kept):
+            return _encode(_as_plain(value, kept, where), where, depth)
     raise NotStorable(
         f"{where} is of type {kind.__qualname__}, which cannot be kept. {_cure(value)}"
     )
+
+
+def _as_plain(value: Any, kept: type, where: str) -> Any:
+    """The value as the plain type that its own extends; NotStorable if that would be another
+    value: a pandas Timestamp has nanoseconds, a QueryDict several values for a key."""
+    try:
+        made = _REBUILD[kept](kept, value)
+        is_equal = bool(made == value) and (
+            kept is not dict or list(made.items()) == [*value.items()]
+        )
+    except Exception:
+        is_equal = False
+    if not is_equal:
+        raise NotStorable(
+            f"{where} is of type {type(value).__qualname__}, and would come back as another "
+            f"{kept.__name__}; pass a plain {kept.__name__} that says what the task needs"
+        )
+    return made
 
 
 def _reference(value: Model, where: str, depth: int) -> Any:
@@ -171,7 +194,12 @@ def _reference(value: Model, where: str, depth: int) -> Any:
             f"{where} is an unsaved {value._meta.object_name}; save it first: a job gets "
             "model instances by their key"
         )
-    return {TAG: ["model", [value._meta.label_lower, _encode(value.pk, where, depth)]]}
+    reference = [value._meta.label_lower, _encode(value.pk, where, depth)]
+    # Where it is written, which is not where it was read if that was a replica.
+    database = router.db_for_write(type(value), instance=value)
+    if database != DEFAULT_DB_ALIAS:
+        reference.append(database)
+    return {TAG: ["model", reference]}
 
 
 def _cure(value: object) -> str:
@@ -198,8 +226,8 @@ def _decode(value: Any, load: Loader) -> Any:
         return {key: _decode(item, load) for key, item in value.items()}
     name, kept = value[TAG]
     if name == "model":
-        label, key = kept
-        return load(label, _decode(key, load))
+        label, key, *database = kept
+        return load(label, _decode(key, load), *database)
     if name == "dict":
         return {_decode(k, load): _decode(v, load) for k, v in kept}
     if name in _CONTAINERS:
@@ -207,8 +235,14 @@ def _decode(value: Any, load: Loader) -> Any:
     return _READ[name](kept)
 
 
+def _zone_of(value: datetime | time) -> str | None:
+    """The name of its time zone; None: it has none, or one that is a mere offset."""
+    zone = value.tzinfo
+    return zone.key if isinstance(zone, ZoneInfo) else None
+
+
 def _say_moment(value: datetime) -> list[Any]:
-    zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+    zone = _zone_of(value)
     # A named zone is kept beside the wall time: rules may change before the job runs.
     wall = value.replace(tzinfo=None) if zone else value
     return [wall.isoformat(), zone, value.fold]
@@ -220,6 +254,24 @@ def _read_moment(kept: list[Any]) -> datetime:
     return moment.replace(tzinfo=ZoneInfo(zone)) if zone else moment
 
 
+def _say_time(value: time) -> list[Any]:
+    zone = _zone_of(value)
+    if zone is None:
+        if value.tzinfo is not None and value.utcoffset() is None:
+            raise NotStorable(
+                f"the time {value} has a time zone without a name, {value.tzinfo!r}; give it a "
+                "ZoneInfo, or pass a datetime"
+            )
+        return [value.isoformat(), value.fold]
+    return [value.replace(tzinfo=None).isoformat(), value.fold, zone]
+
+
+def _read_time(kept: list[Any]) -> time:
+    text, fold, *zone = kept
+    made = time.fromisoformat(text).replace(fold=fold)
+    return made.replace(tzinfo=ZoneInfo(zone[0])) if zone else made
+
+
 def _read_duration(kept: list[int]) -> timedelta:
     days, seconds, microseconds = kept
     return timedelta(days, seconds, microseconds)
@@ -228,7 +280,7 @@ def _read_duration(kept: list[int]) -> timedelta:
 _PLAIN: dict[type, tuple[str, Callable[[Any], Any]]] = {
     datetime: ("datetime", _say_moment),
     date: ("date", date.isoformat),
-    time: ("time", lambda value: [value.isoformat(), value.fold]),
+    time: ("time", _say_time),
     timedelta: ("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
     Decimal: ("decimal", str),
     UUID: ("uuid", str),
@@ -243,9 +295,27 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "float": float,
     "datetime": _read_moment,
     "date": date.fromisoformat,
-    "time": lambda kept: time.fromisoformat(kept[0]).replace(fold=kept[1]),
+    "time": _read_time,
     "timedelta": _read_duration,
     "decimal": Decimal,
     "uuid": UUID,
     "bytes": base64.b64decode,
 }
+# Subclasses of these are kept as the plain type, if they are equal to it. The type is handed in:
+# freezegun puts its own in the place of every module's `datetime`, and of nothing in a dict.
+_REBUILD: dict[type, Callable[[Any, Any], Any]] = {
+    datetime: lambda kind, value: kind(
+        value.year, value.month, value.day, value.hour, value.minute, value.second,
+        value.microsecond, tzinfo=value.tzinfo, fold=value.fold,
+    ),
+    date: lambda kind, value: kind(value.year, value.month, value.day),
+    time: lambda kind, value: kind(
+        value.hour, value.minute, value.second, value.microsecond, tzinfo=value.tzinfo,
+        fold=value.fold,
+    ),
+    timedelta: lambda kind, value: kind(value.days, value.seconds, value.microseconds),
+    UUID: lambda kind, value: kind(int=value.int),
+    **dict.fromkeys((Decimal, bytes, list, dict), lambda kind, value: kind(value)),
+}  # fmt: skip
+# A datetime is a date, too: the first that fits.
+_SUBCLASSED = tuple(_REBUILD)

@@ -87,6 +87,9 @@ class Settings:
     queues: tuple[str, ...] | None = _setting(
         None, _OPTIONAL_NAMES, "The queue names that may be used; None allows any."
     )
+    defaults: Mapping[str, Mapping[str, Any]] = _setting(
+        {}, _TEXT_TO_DICT, "Options for tasks by name pattern, where the code says nothing."
+    )
     tasks: Mapping[str, Mapping[str, Any]] = _setting(
         {}, _TEXT_TO_DICT, "Options for tasks by name pattern, over what the code says."
     )
@@ -170,6 +173,12 @@ class Settings:
         "Where the admin is, as 'https://shop.example/admin/': lines of the log about failures, "
         "and e-mails of these, then lead to the job and to the failures of its kind.",
     )
+    immediate: bool = _setting(
+        False,
+        _SWITCH,
+        "Run each due job as soon as it is enqueued, in the process that enqueues it: for tests, "
+        "and for a development server without a worker.",
+    )
     keep_log: str = _setting(
         "on_failure",
         _WHETHER_LOGS,
@@ -203,6 +212,14 @@ def settings() -> Settings:
     return Settings(**given)
 
 
+def database() -> str:
+    """Return the alias of the jobs' database, also where something else in JOBS is wrong: for code
+    that runs at import, before the check jobs.E001 can report it."""
+    raw = _raw()
+    named = raw.get("DATABASE") if isinstance(raw, Mapping) else None
+    return _served or (named if isinstance(named, str) and named else Settings().database)
+
+
 @contextmanager
 def serving(alias: str) -> Iterator[None]:
     """While it lasts, this process's jobs are those of that database (`--database`)."""
@@ -219,7 +236,9 @@ def serving(alias: str) -> Iterator[None]:
 def serves_another() -> bool:
     """Whether this process serves another database than the one that JOBS names: what code
     declares belongs to that one."""
-    return _served is not None and _served != _raw().get("DATABASE", Settings().database)
+    raw = _raw()
+    named = raw.get("DATABASE") if isinstance(raw, Mapping) else None
+    return _served is not None and _served != (named or Settings().database)
 
 
 def problems(raw: Any) -> list[tuple[str, str]]:

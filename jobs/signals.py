@@ -32,6 +32,15 @@ job_finished = Signal()
 # context, exception, delay: an attempt has failed, and another follows after the delay.
 job_retried = Signal()
 
+# In a runner process, in its main thread. runner: its name, as it stands on its jobs.
+#
+# It was forked from the supervisor and is about to run jobs: threads of the supervisor, as a
+# QueueListener's, are not here, and generators of random numbers that were seeded at import are
+# copies of each other's.
+runner_started = Signal()
+# Its last job has ended, and the process ends; not sent when the process is killed.
+runner_stopping = Signal()
+
 
 def tell(signal: Signal, sender: Any, **named: Any) -> None:
     """Send it; what a receiver raises, SystemExit too, is logged. But an interruption of the

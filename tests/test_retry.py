@@ -9,7 +9,7 @@ from jobs.retry import delay_after, exponential
 def test_the_default_back_off_is_full_jitter_under_a_doubling_ceiling(
     failures: int, ceiling: int
 ) -> None:
-    delays = [exponential(failures).total_seconds() for _ in range(500)]
+    delays = [exponential().delay(failures).total_seconds() for _ in range(500)]
 
     assert 0 <= min(delays) < ceiling * 0.1
     assert ceiling * 0.9 < max(delays) <= ceiling

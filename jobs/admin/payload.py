@@ -61,13 +61,19 @@ def without_sensitive(task_name: str, arguments: Any) -> dict[str, Any]:
     variable = {one.kind: one.name for one in known.values()}
     rest = variable.get(inspect.Parameter.VAR_POSITIONAL)
     more = variable.get(inspect.Parameter.VAR_KEYWORD)
+
+    def is_hidden(name: str | None) -> bool:
+        return name is not None and task.is_sensitive(name)
+
     return {
         "args": [
-            HIDDEN if (names[i] if i < len(names) else rest) in task.sensitive else value
+            HIDDEN if is_hidden(names[i] if i < len(names) else rest) else value
             for i, value in enumerate(args)
         ],
         "kwargs": {
-            name: HIDDEN if (name if name in known else more) in task.sensitive else value
+            name: HIDDEN
+            if name in task.sensitive or is_hidden(name if name in known else more)
+            else value
             for name, value in kwargs.items()
         },
     }

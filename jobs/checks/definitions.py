@@ -36,7 +36,7 @@ def _tasks() -> Iterator[CheckMessage]:
             call.checked(task)
         except JobsError as error:
             # A mistake in JOBS["TASKS"] is told once, with its pattern.
-            if str(error) not in told and not str(error).startswith("JOBS['TASKS']"):
+            if str(error) not in told and not str(error).startswith("JOBS["):
                 told.add(str(error))
                 yield Error(str(error), id="jobs.E006")
         alias = conf.settings().database
@@ -59,25 +59,34 @@ def _tasks() -> Iterator[CheckMessage]:
 
 
 def _patterns() -> Iterator[CheckMessage]:
-    """Options of JOBS["TASKS"], and names that look like a slip of the pen. A pattern about no task
-    that is known here may be about plain functions, or another package's tasks."""
+    """Options of JOBS["DEFAULTS"] and JOBS["TASKS"], and names that look like a slip of the pen. A
+    pattern about no task that is known here may be about plain functions, or another package's."""
+    settings = conf.settings()
+    for setting, patterns in (("DEFAULTS", settings.defaults), ("TASKS", settings.tasks)):
+        for pattern, options in patterns.items():
+            try:
+                check_configured(pattern, options, setting)
+            except JobsError as error:
+                yield Error(str(error), id="jobs.E006")
+            if near := _slip_of_the_pen(pattern):
+                yield Warning(
+                    f"JOBS[{setting!r}][{pattern!r}] is about no task that there is.",
+                    hint=f"Did you mean {near!r}?",
+                    id="jobs.W002",
+                )
+
+
+def _slip_of_the_pen(pattern: str) -> str | None:
+    """The name that a pattern about no known task most likely means, if there is a near one."""
     known = {*registered(), *declared_by_django()}
+    if any(fnmatchcase(name, pattern) for name in known):
+        return None
     modules = {name.rpartition(".")[0] for name in known}
-    for pattern, options in conf.settings().tasks.items():
-        try:
-            check_configured(pattern, options)
-        except JobsError as error:
-            yield Error(str(error), id="jobs.E006")
-        if any(fnmatchcase(name, pattern) for name in known):
-            continue
-        literal = pattern.partition("*")[0].rstrip(".")
-        near = get_close_matches(literal, sorted(known | modules), n=1, cutoff=0.85)
-        if near and near[0] != literal and not any(one.startswith(literal) for one in known):
-            yield Warning(
-                f"JOBS['TASKS'][{pattern!r}] is about no task that there is.",
-                hint=f"Did you mean {near[0]!r}?",
-                id="jobs.W002",
-            )
+    literal = pattern.partition("*")[0].rstrip(".")
+    if any(one.startswith(literal) for one in known):
+        return None
+    near = get_close_matches(literal, sorted(known | modules), n=1, cutoff=0.85)
+    return near[0] if near and near[0] != literal else None
 
 
 def _callbacks() -> Iterator[CheckMessage]:

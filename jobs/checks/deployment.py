@@ -23,8 +23,14 @@ def problems() -> Iterator[CheckMessage]:
         yield Warning(
             f"The database {alias!r} has CONN_MAX_AGE = 0 and no pool: each job that uses the "
             "database opens a connection of its own.",
-            hint="Set CONN_MAX_AGE = 60, say.",
+            hint="Set CONN_MAX_AGE = 60, say, and CONN_HEALTH_CHECKS = True.",
             id="jobs.W006",
+        )
+    if conf.settings().immediate:
+        yield Warning(
+            "JOBS['IMMEDIATE'] is True: jobs run within the requests that enqueue them.",
+            hint="Set it in development and tests only.",
+            id="jobs.W012",
         )
     if shortest_retention() is None:
         yield Warning(

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 from croniter import CroniterBadDateError, CroniterError, croniter
@@ -31,6 +31,13 @@ NICKNAMES = {
 }
 # How many values each field may have.
 _SIZES = (60, 24, 31, 12, 7, 60)
+_RANGE = re.compile(r"^(\w+)-(\w+)(?:/\d+)?$")
+# Names of months and of days of the week, by the place of their field.
+_NAMES = {
+    3: {name: str(i) for i, name in enumerate(
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"], 1)},
+    4: {name: str(i) for i, name in enumerate(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])},
+}  # fmt: skip
 # No zone has ever jumped by more than a day (Samoa skipped 30 December 2011).
 _LONGEST_JUMP = timedelta(hours=25)
 
@@ -121,7 +128,7 @@ class Cron:
 # parsed also holds where its search stands, so each thread has its own.
 @lru_cache(maxsize=10_000)
 def _parse(line: str, days: Days, thread: int) -> croniter:
-    return croniter(line, _EPOCH.replace(tzinfo=None), day_or=days == "either")
+    return croniter(_for_croniter(line), _EPOCH.replace(tzinfo=None), day_or=days == "either")
 
 
 @lru_cache(maxsize=10_000)
@@ -129,13 +136,31 @@ def _is_for_every_hour(line: str, days: Days) -> bool:
     """Whether the line's hour is `*`; InvalidSchedule for a line that makes no sense."""
     _check_words(line)
     try:
-        hours = croniter.expand(line)[0][1]
+        hours = croniter.expand(_for_croniter(line))[0][1]
         _parse(line, days, threading.get_ident()).get_next(datetime)
     except CroniterBadDateError:
         raise InvalidSchedule(f"cron line {line!r} names no date at all") from None
     except (CroniterError, ValueError, TypeError, AttributeError) as error:
         raise InvalidSchedule(f"cron line {line!r} cannot be read: {error}") from None
     return len(set(hours)) == 24 or hours == ["*"]
+
+
+def _for_croniter(line: str) -> str:
+    """The line with ranges of one value (`9-9`, `mon-1`) as that value: croniter takes such a range
+    for the whole field."""
+    return " ".join(
+        ",".join(_RANGE.sub(partial(_one_value, field), part) for part in word.split(","))
+        for field, word in enumerate(line.split())
+    )
+
+
+def _one_value(field: int, found: re.Match[str]) -> str:
+    first, last = (_NAMES.get(field, {}).get(end.lower(), end) for end in found.group(1, 2))
+    if not (first.isdigit() and last.isdigit()):
+        return found.group()
+    # In a week, 7 is Sunday, too; but 0-7 is the whole week.
+    is_one = int(first) == int(last) or (field == 4 and (int(first), int(last)) == (7, 0))
+    return first if is_one else found.group()
 
 
 def _check_words(line: str) -> None:

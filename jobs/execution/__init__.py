@@ -1,7 +1,7 @@
 """Run one claimed job and say how it ended: an Outcome. Nothing here writes a state."""
 
 from .call import aexecute, execute, execute_atomic
-from .context import Context, current_context
+from .context import Context, current_context, in_job
 from .judge import after_a_kill, judge, problem_of
 from .logs import Log, keep_logs
 from .text import clean
@@ -17,6 +17,7 @@ __all__ = [
     "current_context",
     "execute",
     "execute_atomic",
+    "in_job",
     "judge",
     "keep_logs",
     "problem_of",

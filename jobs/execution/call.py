@@ -7,15 +7,18 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from psycopg.errors import TransactionRollback
 
 from jobs import codec, conf
 from jobs.errors import InvalidCall, JobsError
 from jobs.models.references import load
-from jobs.outcomes import Committed, Outcome, Succeeded, TakenOver
+from jobs.outcomes import Committed, Outcome, Snoozed, Succeeded, TakenOver
 from jobs.signals import job_finished, job_retried, job_started
 
 from .heard import Heard
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jobs")
 
+# An atomic task whose end met another's change of its row runs again so much later.
+_RUN_AGAIN = timedelta(seconds=1)
 # (the task's own connection, job, result) → whether the finish was written.
 Finish = Callable[[Any, "Claimed", str | None], bool]
 
@@ -149,6 +154,8 @@ def _execute_atomic(
     pid = os.getpid()
     try:
         with transaction.atomic(using=alias):
+            if not _is_read_committed(alias):
+                context.hold_progress()
             # The first hook, so it runs before any of the task's that may raise.
             transaction.on_commit(lambda: committed.append(True), using=alias)
             outcome = _execute(task, job, context, heard)
@@ -161,10 +168,9 @@ def _execute_atomic(
             # Else a deferred constraint would fail at COMMIT, behind the finish.
             connections[alias].check_constraints()
             job.finished_at = job.now()
-            if not finish(connections[alias].connection, job, outcome.result):
-                raise _ClaimLost
-    except _ClaimLost:
-        return TakenOver()
+            _finish(finish, connections[alias].connection, job, outcome.result)
+    except _ClaimLost as lost:
+        return lost.outcome
     except BaseException as exception:
         if not committed:
             _leave_to_tester(exception, context)
@@ -175,8 +181,37 @@ def _execute_atomic(
     return Committed()
 
 
+# Whether the sessions of these connections are in READ COMMITTED, PostgreSQL's default.
+_read_committed: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def _is_read_committed(alias: str) -> bool:
+    """Of the transaction that is open. Asked once for each connection (a query)."""
+    raw = connections[alias].connection
+    known = _read_committed.get(raw)
+    if known is None:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            known = _read_committed[raw] = cursor.fetchone()[0] == "read committed"
+    return known
+
+
+def _finish(finish: Finish, connection: Any, job: Claimed, result: str | None) -> None:
+    try:
+        if not finish(connection, job, result):
+            raise _ClaimLost(TakenOver())
+    except TransactionRollback as error:
+        # Under REPEATABLE READ or SERIALIZABLE another's change of the job's own row, as a
+        # cancellation, is a conflict. The work is undone, so again, and soon.
+        raise _ClaimLost(Snoozed(_RUN_AGAIN)) from error
+
+
 class _ClaimLost(JobsError):
-    """Rolls back the transaction of an atomic task whose claim is another's."""
+    """Rolls back the transaction of an atomic task whose end cannot be written."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
 
 
 async def _arguments(job: Claimed) -> tuple[list[Any], dict[str, Any]]:

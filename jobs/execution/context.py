@@ -50,8 +50,8 @@ class Context:
     """One attempt of one job."""
 
     __slots__ = (
-        "_claimed", "_keeper", "_log", "_tell", "entered", "interruption", "is_inline", "sent",
-        "worker",
+        "_claimed", "_holds_progress", "_is_stopping", "_keeper", "_log", "_tell", "entered",
+        "interruption", "is_inline", "sent", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +62,10 @@ class Context:
         keeper: Keeper | None = None,
         *,
         is_inline: bool = False,
+        is_stopping: Callable[[], bool] | None = None,
     ) -> None:
+        self._is_stopping = is_stopping
+        self._holds_progress = False
         self._claimed = claimed
         self._tell = tell
         # Makes its log when there is a first line.
@@ -133,11 +136,16 @@ class Context:
         """Tell how far the task has come; cheap: written at most twice a second.
 
         It goes over the runner's own connection, so it is seen before a transaction of the
-        task commits.
+        task commits. In an atomic task under REPEATABLE READ or SERIALIZABLE nothing is written:
+        another connection's change of the job's row would end the task's transaction.
         """
-        if self._tell is not None:
+        if self._tell is not None and not self._holds_progress:
             whole = None if total is None else float(total)
             self._tell(self._claimed, float(done), whole, clean(str(message)))
+
+    def hold_progress(self) -> None:
+        """From now on, write no progress."""
+        self._holds_progress = True
 
     def keep(self, line: str, most: int) -> None:
         """Keep what the task has logged, so many bytes at most."""
@@ -146,6 +154,13 @@ class Context:
                 return
             self._log = self._keeper(self._claimed, most)
         self._log.add(line)
+
+    def is_stopping(self) -> bool:
+        """Whether this runner was told to stop: after the grace period its jobs are given back.
+
+        For long tasks, which may finish a part and raise `Snooze` or `Retry`.
+        """
+        return self._is_stopping is not None and self._is_stopping()
 
     def is_cancelled(self) -> bool:
         """Whether somebody has asked for this job's cancellation."""

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS
 
 from jobs import codec, ids
+from jobs.bounds import check_text
 from jobs.models import Job
 
 from .insert import Draft, insert
@@ -28,6 +29,7 @@ def again(
 
     Or with other arguments, which the caller has checked, and what was changed of them.
     """
+    check_text(by, "by", 255)
     alias = job._state.db or DEFAULT_DB_ALIAS
     # SQL may have put anything there.
     kept = job.metadata if isinstance(job.metadata, dict) else {}
@@ -42,6 +44,8 @@ def again(
         max_losses=job.max_losses,
         max_attempts=job.max_attempts,
         timeout=job.timeout,
+        # As long as the other one had, from its enqueuing on.
+        expires_after=None if job.expires_at is None else job.expires_at - job.enqueued_at,
         metadata=codec.dumps(metadata),
     )
     id_ = ids.uuid7()

@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from jobs.bounds import check_text
 from jobs.models import Job, State
 
 from .follow import Ending, follow
@@ -19,7 +20,8 @@ from .statements import statement
 def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
     """Cancel the job, or ask its runner to; False when it had already ended.
 
-    In the caller's transaction; `job` is read anew.
+    In the caller's transaction; `job` is read anew. Raises TypeError or ValueError for texts that
+    PostgreSQL cannot keep.
     """
     done = cancel_these([job.pk], by=by, because=because, using=job._state.db or DEFAULT_DB_ALIAS)
     job.refresh_from_db()
@@ -30,6 +32,8 @@ def cancel_these(
     ids: Collection[UUID], *, by: str = "", because: str = "", using: str
 ) -> list[UUID]:
     """The same for several, in the caller's transaction; those that had not ended."""
+    check_text(by, "by", 255)
+    check_text(because, "because")
     with locked(ids, (State.WAITING, State.QUEUED, State.RUNNING), using) as (_, found):
         with connections[using].cursor() as cursor:
             parameters = _parameters([str(id_) for id_ in found], by, because)

@@ -1,10 +1,17 @@
--- running → succeeded inside of the task's own transaction, as its last statement. Unlike a
--- batch it waits for a row that somebody holds: there is nothing to do meanwhile, and to give
--- up would undo the work.
-UPDATE jobs_job
+-- running → succeeded inside of the task's own transaction, as its last statement. A row that somebody
+-- holds is not waited for here: whoever cancels the job in a transaction may be waiting for a row that
+-- the task holds.
+WITH mine AS MATERIALIZED (
+    SELECT ctid AS place
+    FROM jobs_job
+    WHERE id = %(id)s::uuid AND claim = %(claim)s::uuid AND state = 'running'
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE jobs_job AS job
 SET state = 'succeeded',
     result = %(result)s::jsonb,
     last_attempted_at = to_timestamp(%(started)s),
     finished_at = to_timestamp(%(finished)s)
-WHERE id = %(id)s::uuid AND claim = %(claim)s::uuid AND state = 'running'
-RETURNING id
+FROM mine
+WHERE job.ctid = mine.place
+RETURNING job.id

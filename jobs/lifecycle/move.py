@@ -12,6 +12,7 @@ from django.db.models.functions import Greatest, Now
 from jobs.models import State
 
 from .several import locked
+from .wake import wake
 
 
 def move(
@@ -34,4 +35,5 @@ def move(
     with locked(ids, (State.WAITING, State.QUEUED), using) as (rows, found):
         # Runners remember how far they have come in each line: nothing comes in behind them.
         rows.update(run_at=Greatest(F("run_at"), Now()), **changes)
+        wake(found, using=using)
         return found

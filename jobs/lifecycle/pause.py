@@ -11,15 +11,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
+from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from jobs import conf
+from jobs.bounds import check_moment, check_text
 from jobs.models import PausedTask, Queue
 
 from .claim import look
 from .statements import statement
+from .wake import wake_queue
 
 # A pause without an end puts its jobs off for so long: longer than anybody pauses.
 _LONG = timedelta(days=36_525)
@@ -34,7 +37,13 @@ def pause(
     because: str = "",
     until: datetime | Combinable | None = None,
 ) -> None:
-    """Claim nothing from the queue any more, until then, or until it is resumed."""
+    """Claim nothing from the queue any more, until then, or until it is resumed.
+
+    Raises TypeError or ValueError for a moment out of bounds, and for texts that PostgreSQL cannot
+    keep.
+    """
+    check_text(queue_name, "the queue", 128)
+    _check(by, because, until)
     Queue.objects.using(conf.settings().database).update_or_create(
         name=queue_name,
         defaults={
@@ -48,15 +57,24 @@ def pause(
 
 def resume(queue_name: str) -> None:
     """Claim from the queue again."""
-    Queue.objects.using(conf.settings().database).filter(name=queue_name).update(
-        paused_at=None, paused_by="", paused_because="", paused_until=None
-    )
+    alias = conf.settings().database
+    with transaction.atomic(using=alias, savepoint=False):
+        Queue.objects.using(alias).filter(name=queue_name).update(
+            paused_at=None, paused_by="", paused_because="", paused_until=None
+        )
+        wake_queue(queue_name, using=alias)
 
 
 def pause_task(
     name: str, *, by: str = "", because: str = "", until: datetime | Combinable | None = None
 ) -> PausedTask:
-    """Claim no job of the task any more, in any queue, until then, or until it is resumed."""
+    """Claim no job of the task any more, in any queue, until then, or until it is resumed.
+
+    Raises TypeError or ValueError for a moment out of bounds, and for texts that PostgreSQL cannot
+    keep.
+    """
+    check_text(name, "the task", 255)
+    _check(by, because, until)
     said = {
         "paused_at": Now(),
         "paused_by": by,
@@ -82,6 +100,13 @@ def pause_task(
     return rows.get(pk=name)
 
 
+def _check(by: str, because: str, until: datetime | Combinable | None) -> None:
+    check_text(by, "by", 255)
+    check_text(because, "because")
+    if isinstance(until, datetime):
+        check_moment(until, "until")
+
+
 def resume_task(name: str) -> bool:
     """Claim its jobs again; what was put off comes back by and by, in its order. Whether it was
     paused."""
@@ -99,9 +124,10 @@ def park(connection: psycopg.Connection[Any]) -> int:
         "queues": [lane.queue_name for lane in lanes],
         "priorities": [lane.priority for lane in lanes],
         "limit": PART,
+        "notify": conf.settings().listen,
     }
     [(parked,)] = connection.execute(statement("park"), parameters).fetchall()
-    [(unparked,)] = connection.execute(statement("unpark"), parameters).fetchall()
+    [(unparked, _)] = connection.execute(statement("unpark"), parameters).fetchall()
     if not unparked:
         connection.execute(statement("note_over"))
         connection.execute(statement("forget_pauses"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, assert_never
 
@@ -31,6 +32,9 @@ from .statements import statement
 
 logger = logging.getLogger("jobs")
 
+# Both in seconds. A row that somebody holds is waited for so long where its job's end is a part of
+# the task's transaction, and looked at so often.
+_HELD, _LOOK_AGAIN = 2.0, 0.02
 # Outcomes that need no record any more.
 _WRITTEN = (Committed, TakenOver)
 
@@ -167,24 +171,28 @@ def _settle_bare(connection: psycopg.Connection[Any], ended: Ended) -> bool:
 
 
 def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str | None) -> bool:
-    """Write a success inside the task's own transaction; False: the claim is another's.
+    """Write a success inside the task's own transaction.
 
-    `connection` is the task's, so the work, its finish and what follows it commit together.
+    `connection` is the task's, so the work, its finish and what follows it commit together. Returns
+    False if the claim is another's by now, or if somebody has held the row for too long: the caller
+    rolls back, and in the second case the job runs again.
     """
+    parameters = {
+        "id": job.id,
+        "claim": job.claim,
+        "result": result,
+        "started": job.started_at,
+        "finished": job.finished_at,
+    }
+    until = time.monotonic() + _HELD
     # Not the connection's own cursor: Django's binds on the client, and knows other types.
-    cursor = psycopg.Cursor(connection).execute(
-        statement("commit_finish"),
-        {
-            "id": job.id,
-            "claim": job.claim,
-            "result": result,
-            "started": job.started_at,
-            "finished": job.finished_at,
-        },
-        prepare=False,
-    )
-    if cursor.fetchone() is None:
-        return False
+    cursor = psycopg.Cursor(connection)
+    while not cursor.execute(statement("commit_finish"), parameters, prepare=False).fetchone():
+        row = cursor.execute(statement("read_back"), {"ids": [job.id]}, prepare=False).fetchone()
+        is_own = row is not None and str(row[1]) == job.claim and row[2]
+        if not is_own or time.monotonic() >= until:
+            return False
+        time.sleep(_LOOK_AGAIN)
     follow.follow(connection, [Ending(job.id, job.task, "succeeded")])
     return True
 

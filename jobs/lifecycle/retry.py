@@ -10,15 +10,18 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.functions import Now
 
+from jobs.bounds import check_delay
 from jobs.errors import InvalidTransition
 from jobs.models import Job, State
 
 from .several import locked
+from .wake import wake
 
 
 def retry(job: Job[Any], *, delay: timedelta = timedelta(0)) -> None:
     """Queue a job that failed or was cancelled, with its failures and losses forgotten.
 
+    Raises InvalidTransition for any other job, TypeError or ValueError for a delay out of bounds.
     Its attempts stay as they are, and `attempt` goes on rising. `job` is read anew.
     """
     done = retry_these([job.pk], delay=delay, using=job._state.db or DEFAULT_DB_ALIAS)
@@ -33,6 +36,7 @@ def retry_these(
     ids: Collection[UUID], *, delay: timedelta = timedelta(0), using: str
 ) -> list[UUID]:
     """The same for several, in the caller's transaction; those that it was true of."""
+    check_delay(delay, "the delay")
     with locked(ids, (State.FAILED, State.CANCELLED), using) as (rows, found):
         rows.update(
             state=State.QUEUED,
@@ -53,4 +57,5 @@ def retry_these(
             progress_total=None,
             progress_message=None,
         )
+        wake(found, using=using)
         return found

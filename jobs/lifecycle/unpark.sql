@@ -33,6 +33,16 @@ WITH lane AS (
     UPDATE jobs_job
     SET run_at = statement_timestamp()
     WHERE id = ANY (ARRAY (SELECT id FROM locked))
-    RETURNING id
+    RETURNING id, queue_name
 )
-SELECT count(*) FROM unparked
+SELECT (SELECT count(*) FROM unparked), (
+    -- As in insert.sql.
+    SELECT count(pg_notify('jobs', due.queue_name))
+    FROM (SELECT DISTINCT queue_name FROM unparked) AS due
+    WHERE %(notify)s AND EXISTS (
+        SELECT FROM jobs_worker
+        WHERE idle <> '{}'
+          AND (queues IS NULL OR due.queue_name = ANY (queues))
+          AND due.queue_name <> ALL (excluded_queues)
+    )
+)

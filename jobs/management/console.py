@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
@@ -33,6 +36,16 @@ class JobsCommand(BaseCommand):
             raise CommandError(f"the database {alias!r} is not PostgreSQL, which jobs needs")
         with conf.serving(alias):
             return super().execute(*args, **options)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except BrokenPipeError:
+            # Nobody reads any more (`manage.py jobs schedules | head`); nor may Python's own last
+            # flush complain of it.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
 
 
 def add_database(parser: argparse.ArgumentParser, **more: Any) -> None:
@@ -59,18 +72,42 @@ def show_log_on_the_console(stream: Any, verbosity: int) -> None:
     logger.addHandler(handler)
 
 
+# Whatever the role may read of them.
+_COLUMNS = r"""
+SELECT found.relname, attribute.attname
+FROM pg_class AS found
+JOIN pg_attribute AS attribute ON attribute.attrelid = found.oid
+WHERE found.relkind IN ('r', 'p')
+  AND found.relname LIKE 'jobs\_%'
+  AND pg_table_is_visible(found.oid)
+  AND attribute.attnum > 0
+  AND NOT attribute.attisdropped
+"""
+
+
 def need_tables() -> None:
-    """CommandError when the jobs' database cannot be used, or was not migrated."""
+    """Raise CommandError when the jobs' database cannot be used, or is not as new as this code."""
     alias = conf.settings().database
     try:
         with connections[alias].cursor() as cursor:
-            tables = connections[alias].introspection.table_names(cursor)
+            cursor.execute(_COLUMNS)
+            found = set(cursor.fetchall())
     except Error as error:
         told = str(error).strip()
         raise CommandError(f"the jobs' database cannot be used: {told}") from error
-    if not {"jobs_job", "jobs_schedule"} <= set(tables):
-        database = "" if alias == "default" else f" --database {alias}"
-        raise CommandError(f"the tables of jobs are not there yet: run manage.py migrate{database}")
+    command = "migrate" if alias == "default" else f"migrate --database {alias}"
+    models = apps.get_app_config("jobs").get_models()
+    wanted = {(one._meta.db_table, field.column) for one in models for field in one._meta.fields}
+    missing = sorted(wanted - found)
+    if not found:
+        raise CommandError(f"the tables of jobs are not there yet: run manage.py {command}")
+    if missing:
+        # Else it would run jobs and could not send heartbeats: others would run them again.
+        table, column = missing[0]
+        raise CommandError(
+            f"the tables of jobs are older than this code ({table} has no column {column}): run "
+            f"manage.py {command} before its workers start"
+        )
 
 
 @contextlib.contextmanager

@@ -377,17 +377,23 @@ class Job(_Returning[R_co]):
         """What the task returned; a ValueError when there is no such thing (yet)."""
         if self.state == State.SUCCEEDED:
             return cast(R_co, codec.decode(self.result, load))
+        if self.state == State.CANCELLED:
+            raise ValueError("Task was cancelled")
         raise ValueError("Task failed" if self.is_finished else "Task has not finished yet")
 
     @property
     def args(self) -> list[Any]:
-        """The positional arguments, as JSON keeps them."""
-        return cast(list[Any], self.arguments["args"])
+        """The positional arguments, as the function gets them (a query for each model instance).
+
+        Raises the model's DoesNotExist for an instance that is gone. As JSON: `arguments["args"]`.
+        """
+        return cast(list[Any], codec.decode(self.arguments["args"], load))
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """The keyword arguments, as JSON keeps them."""
-        return cast(dict[str, Any], self.arguments["kwargs"])
+        """The keyword arguments, as the function gets them; as `args`."""
+        given = self.arguments["kwargs"].items()
+        return {name: codec.decode(value, load) for name, value in given}
 
     @property
     def attempts(self) -> int:

@@ -7,6 +7,10 @@ from typing import Any
 from django.apps import apps
 
 
-def load(label: str, key: Any) -> Any:
-    """The instance, read anew; its model's DoesNotExist when it is gone."""
-    return apps.get_model(label)._base_manager.get(pk=key)
+def load(label: str, key: Any, database: str | None = None) -> Any:
+    """Return the instance, read anew from that database (None: where its router reads).
+
+    Raises its model's DoesNotExist when it is gone.
+    """
+    manager = apps.get_model(label)._base_manager
+    return (manager if database is None else manager.using(database)).get(pk=key)

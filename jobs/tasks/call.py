@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
-from django.core.exceptions import AppRegistryNotReady
+from django.core.exceptions import AppRegistryNotReady, SynchronousOnlyOperation
+from django.db.utils import ProgrammingError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from jobs import codec, conf, ids
+from jobs.bounds import LAST_MOMENT
 from jobs.errors import InvalidCall, InvalidTask
 from jobs.signals import job_enqueued, jobs_enqueued
 
@@ -121,7 +125,8 @@ def insert_one(
     text = codec.write(
         arguments, max_bytes=settings.max_argument_bytes, what=f"the arguments of {task.name}"
     )
-    made = insert(common, [id_], [text], using=using)
+    with _explained():
+        made = insert(common, [id_], [text], using=using)
     values: dict[str, Any] = {
         "id": id_,
         "task": task.name,
@@ -130,7 +135,7 @@ def insert_one(
         "state": State.QUEUED,
         "claimable": True,
         "arguments": arguments,
-        "metadata": None if task.metadata is None else dict(task.metadata),
+        "metadata": dict(task.metadata or {}),
         "enqueued_at": made.enqueued_at,
         "run_at": made.run_at,
         "expires_at": made.expires_at,
@@ -162,7 +167,7 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     made = ids.uuid7s(len(texts))
     common = draft(task)
     using = database_of(task) or settings.database
-    with transaction.atomic(using=using, savepoint=False):
+    with _explained(), transaction.atomic(using=using, savepoint=False):
         for start in range(0, len(texts), _BATCH):
             stop = start + _BATCH
             insert(common, made[start:stop], texts[start:stop], using=using)
@@ -171,16 +176,44 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     return made
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Errors of Django that a caller may meet at first, with their cure."""
+    try:
+        yield
+    except SynchronousOnlyOperation as error:
+        raise SynchronousOnlyOperation(
+            "enqueue() was called from async code; use `await aenqueue(…)`, aenqueue_many(), or "
+            "task.aenqueue() there"
+        ) from error
+    except ProgrammingError as error:
+        if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+            database = conf.settings().database
+            command = "migrate" if database == "default" else f"migrate --database {database}"
+            raise ProgrammingError(
+                f"{str(error).splitlines()[0]}: the tables of jobs are not there, or older than "
+                f"the code; run manage.py {command}"
+            ) from error
+        raise
+
+
 def database_of(task: Task[..., Any]) -> str:
     """Where a backend of Django's own API keeps the task's jobs; empty: where JOBS says."""
     return "" if task.django is None else getattr(task.django.get_backend(), "database", "")
 
 
-def get_job(id_: str | UUID, *, using: str = "") -> Job[Any]:
-    """The job of that id, from the jobs' database; Job.DoesNotExist when there is none."""
+def get_job(id_: str | UUID, *, using: str = "", of: Task[..., Any] | None = None) -> Job[Any]:
+    """Return the job of that id, from the jobs' database.
+
+    Raises Job.DoesNotExist when there is none, or when it is not a job of the task `of`.
+    """
     from jobs.models import Job
 
-    return Job.objects.using(using or conf.settings().database).get(pk=id_)
+    job: Job[Any] = Job.objects.using(using or conf.settings().database).get(pk=id_)
+    name = conf.settings().task_aliases.get(job.task, job.task)
+    if of is not None and name not in (of.name, *of.aliases):
+        raise Job.DoesNotExist(f"job {id_} is a job of {job.task}, not of {of.name}")
+    return job
 
 
 def checked(task: Task[..., Any]) -> Task[..., Any]:
@@ -298,6 +331,12 @@ def draft(task: Task[..., Any], *, schedule_id: int | None = None) -> Draft:
         encoded = codec.encode(dict(task.metadata), what)
         metadata = codec.write(encoded, max_bytes=settings.max_argument_bytes, what=what)
     after = task.run_after
+    expires = task.expires_after
+    if isinstance(after, datetime) and expires is not None and after > LAST_MOMENT - expires:
+        raise InvalidTask(
+            f"task {task.name}: run_after {after} and expires_after {expires} lead "
+            f"beyond the year {LAST_MOMENT.year}"
+        )
     asks = task.max_attempts is not None or task.asks_for_retries
     return Draft(
         task=task.name,

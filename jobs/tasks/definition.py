@@ -34,7 +34,20 @@ if TYPE_CHECKING:
     from jobs.execution import Context
     from jobs.models import Job
 
-_CELERY = ("apply", "apply_async", "delay", "s", "si", "signature")
+# What people who know Celery type, and what there is instead.
+_INSTEAD = {
+    **dict.fromkeys(
+        ("apply_async", "delay"), "use enqueue(), after using() for options of one call"
+    ),
+    "apply": "call the function itself, or call() from synchronous code",
+    **dict.fromkeys(
+        ("s", "si", "signature", "subtask"),
+        "a call is no value here: enqueue() inserts a job, and on_success names what follows it",
+    ),
+    "retry": "raise jobs.Retry",
+    "request": "use takes_context=True, or current_context()",
+}
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # So many shapes of calls are remembered for each task.
 _MOST_SHAPES = 64
 
@@ -84,7 +97,9 @@ class Task(Generic[P, R]):
     on_finish: Callback | None = None
     # The Task of Django's own API that this one was made of.
     django: Any = None
-    # The options that `.using()` gave: they win over JOBS["TASKS"].
+    # The options that the code gave: they win over JOBS["DEFAULTS"]…
+    declared: frozenset[str] = field(default=frozenset())
+    # …and those that `.using()` gave: they win over JOBS["TASKS"], too.
     given: frozenset[str] = field(default=frozenset())
 
     backend = "default"
@@ -107,6 +122,7 @@ class Task(Generic[P, R]):
                 f"task {self.name} takes the context, but its function has no argument for it"
             )
         for name in self.sensitive:
+            # Of a decorated function, the one that was decorated names its arguments.
             if name not in inspect.signature(self.func).parameters:
                 raise InvalidTask(f"task {self.name}: sensitive names {name!r}, no argument of it")
 
@@ -175,7 +191,24 @@ class Task(Generic[P, R]):
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.func).parameters.values())
+        """Of the callable that is really called. A decorator's wrapper may take other arguments
+        than the function that it wraps: it may inject some."""
+        called = inspect.signature(self.func, follow_wrapped=False)
+        return list(called.parameters.values())
+
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether it is a decorator's wrapper, whose arguments are another function's by name."""
+        return hasattr(self.func, "__wrapped__")
+
+    def is_sensitive(self, name: str) -> bool:
+        """Whether the argument of that name is not to be shown; of a decorator's wrapper, also its
+        *args and **kwargs, since nobody can tell what they hold."""
+        if name in self.sensitive:
+            return True
+        known = self.signature.parameters.get(name)
+        is_variable = known is not None and known.kind in _VARIABLE
+        return is_variable and self.is_wrapped and bool(self.sensitive)
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -209,8 +242,7 @@ class Task(Generic[P, R]):
             return replace(self, **changes, given=self.given | changes.keys())
 
         def __getattr__(self, name: str) -> Any:
-            # What fingers that know Celery type.
-            hint = "; use enqueue(), after using() for options" if name in _CELERY else ""
+            hint = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
             raise AttributeError(f"a Task has no attribute {name!r}{hint}", name=name, obj=self)
 
     def limit_of_attempts(self, of_job: int | None, *, asked_to_retry: bool = False) -> int:
@@ -252,10 +284,10 @@ class Task(Generic[P, R]):
         return await sync_to_async(self.enqueue_many)(calls)
 
     def get_result(self, result_id: str | UUID) -> Job[R]:
-        """The job of that id; Job.DoesNotExist when there is none."""
+        """Return the job of that id; raise Job.DoesNotExist when this task has none of it."""
         from .call import get_job
 
-        return cast("Job[R]", get_job(result_id))
+        return cast("Job[R]", get_job(result_id, of=self))
 
     async def aget_result(self, result_id: str | UUID) -> Job[R]:
         """`get_result`, from async code."""
@@ -362,7 +394,13 @@ def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 def build(func: Any, options: Mapping[str, Any]) -> Task[..., Any]:
     """A Task of the function, with options as `@task` takes them; not registered."""
     check_function(func)
-    known = {item.name for item in fields(Task)} - {"func", "given", "run_after", "django"}
+    known = {item.name for item in fields(Task)} - {
+        "func",
+        "declared",
+        "given",
+        "run_after",
+        "django",
+    }
     check_names(options, known, f"@task for {func.__qualname__}")
     made = dict(options)
     for name in ("aliases", "retry_on", "dont_retry_on", "sensitive"):
@@ -371,7 +409,7 @@ def build(func: Any, options: Mapping[str, Any]) -> Task[..., Any]:
     if made.get("schedule") is not None:
         made["schedule"] = cron.as_plan(made["schedule"])
     kind = AsyncTask if iscoroutinefunction(func) else Task
-    return kind(func=func, **made)
+    return kind(func=func, declared=frozenset(options), **made)
 
 
 def as_task(value: Any) -> Task[..., Any]:
@@ -422,4 +460,5 @@ def _of_django(value: Any) -> Task[..., Any]:
     plain = {"priority": 0, "queue_name": "default", "run_after": None}
     said = {name for name, default in plain.items() if getattr(value, name) != default}
     given = frozenset(said | {name for name, option in own.items() if option is not None})
-    return replace(made, run_after=value.run_after, given=given, django=value)
+    declared = frozenset(options) | said
+    return replace(made, run_after=value.run_after, declared=declared, given=given, django=value)

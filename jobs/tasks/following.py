@@ -78,7 +78,8 @@ def names_one(task: Task[..., Any], option: str) -> bool:
 
 
 def _named_in_settings() -> set[Any]:
-    patterns = conf.settings().tasks.values()
+    settings = conf.settings()
+    patterns = (*settings.defaults.values(), *settings.tasks.values())
     return {
         getattr(options[option], "name", options[option])
         for options in patterns

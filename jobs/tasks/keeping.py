@@ -57,7 +57,8 @@ def shortest_retention() -> timedelta | None:
         # A mistake in JOBS["TASKS"] is the system check's to tell.
         with contextlib.suppress(JobsError):
             said.append(registry.configured(task).retention)
-    said += [options.get("retention") for options in settings.tasks.values()]
+    for patterns in (settings.defaults, settings.tasks):
+        said += [options.get("retention") for options in patterns.values()]
     said += [getattr(task, "retention", None) for task in registry.declared().values()]
     said += [
         backend.get("OPTIONS", {}).get("RETENTION")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from jobs.bounds import LAST_MOMENT, LONGEST_DELAY, MOST_ATTEMPTS, is_text
 from jobs.errors import InvalidTask
 
 # What `.using()` takes: options of one call.
@@ -54,11 +55,10 @@ OF_DJANGO = (
 )
 
 
-# PostgreSQL ends in the year 294276.
-_LONGEST = timedelta(days=365_000)
+_NO_TEXT = "it contains a NUL character or half of a surrogate pair, which PostgreSQL cannot keep"
 # Where functions live that were typed or started, and not imported.
 _NOT_IMPORTED = (None, "__main__", "django.core.management.commands.shell")
-# What those who come from elsewhere write first.
+# What people who come from Celery and Django's ecosystem write first.
 _ELSEWHERE = {
     "autoretry_for": "retry_on",
     "bind": "takes_context",
@@ -78,6 +78,19 @@ _ELSEWHERE = {
     "soft_time_limit": "timeout",
     "throws": "dont_retry_on",
     "time_limit": "timeout",
+}
+# What has no option of that kind, and what there is instead.
+_INSTEAD = {
+    "base": "there are no task classes: use a decorator, callbacks (on_success, …) or signals",
+    "ignore_result": "use keep_result=False",
+    "on_retry": "connect a receiver to jobs.signals.job_retried",
+    "rate_limit": "there are no rate limits yet: give its queue a worker of few slots",
+    "retry_backoff_max": "use backoff=exponential(maximum=…)",
+    "retry_jitter": "use backoff=exponential(jitter=…)",
+    "serializer": "arguments are always JSON",
+    "store_errors_even_if_ignored": "errors are always kept",
+    "task_id": "ids are made by jobs: keep job.pk",
+    "track_started": "the state running is always kept",
 }
 
 
@@ -136,6 +149,8 @@ def check_names(names: Iterable[str], allowed: Iterable[str], owner: str) -> Non
     """InvalidTask for the first name that is no option, with the nearest that is."""
     allowed = sorted(allowed)
     for name in names:
+        if name in _INSTEAD and name not in allowed:
+            raise InvalidTask(f"{owner} has no option {name}; {_INSTEAD[name]}")
         if name not in allowed:
             known_as = _ELSEWHERE.get(name, name)
             near = difflib.get_close_matches(known_as, allowed, n=1)
@@ -152,6 +167,8 @@ def _queue_name(value: Any) -> str | None:
     fits = isinstance(value, str) and 0 < len(value) <= 128
     if not fits:
         return "it must be a name of 1 to 128 characters"
+    if not is_text(value):
+        return _NO_TEXT
     # runworker takes several names with commas between them.
     return (
         "it must have no commas and no outer blanks"
@@ -161,17 +178,17 @@ def _queue_name(value: Any) -> str | None:
 
 
 def _attempts(value: Any) -> str | None:
-    fits = value is None or (type(value) is int and 1 <= value <= 32_000)
+    fits = value is None or (type(value) is int and 1 <= value <= MOST_ATTEMPTS)
     return None if fits else "it must be a whole number of at least 1"
 
 
 def _losses(value: Any) -> str | None:
-    fits = value is None or (type(value) is int and 0 <= value <= 32_000)
+    fits = value is None or (type(value) is int and 0 <= value <= MOST_ATTEMPTS)
     return None if fits else "it must be a whole number of at least 0"
 
 
 def _duration(value: Any) -> str | None:
-    fits = value is None or (isinstance(value, timedelta) and timedelta(0) < value <= _LONGEST)
+    fits = value is None or (isinstance(value, timedelta) and timedelta(0) < value <= LONGEST_DELAY)
     return None if fits else "it must be a timedelta greater than zero, of 1,000 years at most"
 
 
@@ -183,8 +200,10 @@ def _retention(value: Any) -> str | None:
 def _run_after(value: Any) -> str | None:
     if isinstance(value, datetime) and value.tzinfo is None:
         return "it must know its time zone; see django.utils.timezone.make_aware"
-    if isinstance(value, timedelta) and value > _LONGEST:
+    if isinstance(value, timedelta) and value > LONGEST_DELAY:
         return "it must be no more than 1,000 years"
+    if isinstance(value, datetime) and value > LAST_MOMENT:
+        return f"it must not be after the year {LAST_MOMENT.year}"
     fits = value is None or isinstance(value, datetime | timedelta)
     return None if fits else "it must be a timedelta, or a datetime with a time zone"
 
@@ -198,12 +217,20 @@ def _exceptions(value: Any) -> str | None:
 
 def _backoff(value: Any) -> str | None:
     fits = (
-        value is None or callable(value) or (isinstance(value, timedelta) and value >= timedelta(0))
+        value is None
+        or callable(value)
+        or (isinstance(value, timedelta) and timedelta(0) <= value <= LONGEST_DELAY)
     )
-    return None if fits else "it must be a timedelta, or a function of (exception, context)"
+    return (
+        None
+        if fits
+        else "it must be a timedelta of 1,000 years at most, or a function of (exception, context)"
+    )
 
 
 def _callback(value: Any) -> str | None:
+    if isinstance(value, str) and not is_text(value):
+        return _NO_TEXT
     fits = value is None or callable(value) or (isinstance(value, str) and value != "")
     return None if fits else "it must be a task, a function, or the name of a task"
 
@@ -214,8 +241,15 @@ def _metadata(value: Any) -> str | None:
 
 
 def _names(value: Any) -> str | None:
-    fits = isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    fits = isinstance(value, tuple) and all(is_text(name) for name in value)
     return None if fits else "it must be a list of names"
+
+
+def _name(value: Any) -> str | None:
+    fits = isinstance(value, str) and 0 < len(value) <= 255
+    if not fits:
+        return "it must be a text of 1 to 255 characters"
+    return None if is_text(value) else _NO_TEXT
 
 
 _CHECKS: dict[str, Callable[[Any], str | None]] = {
@@ -226,6 +260,7 @@ _CHECKS: dict[str, Callable[[Any], str | None]] = {
     "max_attempts": _attempts,
     "max_losses": _losses,
     "metadata": _metadata,
+    "name": _name,
     "on_failure": _callback,
     "on_finish": _callback,
     "on_success": _callback,

@@ -101,33 +101,50 @@ def resolve(name: str) -> Task[..., Any]:
 
 
 def configured(task: Task[..., Any]) -> Task[..., Any]:
-    """The task with what JOBS["TASKS"] says of it, under what `.using()` said."""
+    """Return the task with the site's settings for it.
+
+    From the weakest to the strongest: JOBS["DEFAULTS"], the code (`@task(…)`), JOBS["TASKS"], and
+    `.using()`.
+    """
     settings = conf.settings()
-    if not settings.tasks:
+    if not settings.tasks and not settings.defaults:
         return task
     # Kept on the task itself, and so no longer than it.
     made: Task[..., Any]
     for_settings, made = task.__dict__.get("_configured", (None, task))
     if for_settings is not settings:
-        given = _options_for(task.name).items()
-        options = {name: value for name, value in given if name not in task.given}
+        weaker, stronger = _options_for(task.name)
+        options = {name: value for name, value in weaker.items() if name not in task.declared}
+        options |= stronger
+        options = {name: value for name, value in options.items() if name not in task.given}
         made = replace(task, **options) if options else task
         task.__dict__["_configured"] = (settings, made)
     return made
 
 
 @cache
-def _options_for(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for pattern, options in conf.settings().tasks.items():
-        if fnmatchcase(name, pattern):
-            found |= check_configured(pattern, options)
-    return found
+def _options_for(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options that the settings give a task: below what its code says, and over it."""
+    settings = conf.settings()
+    both: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    for found, setting, patterns in zip(
+        both, _PATTERNS, (settings.defaults, settings.tasks), strict=True
+    ):
+        for pattern, options in patterns.items():
+            if fnmatchcase(name, pattern):
+                found |= check_configured(pattern, options, setting)
+    return both
 
 
-def check_configured(pattern: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What JOBS["TASKS"] says under a pattern; InvalidTask for what makes no sense."""
-    owner = f"JOBS['TASKS'][{pattern!r}]"
+_PATTERNS = ("DEFAULTS", "TASKS")
+
+
+def check_configured(
+    pattern: str, options: Mapping[str, Any], setting: str = "TASKS"
+) -> dict[str, Any]:
+    """Return what JOBS["TASKS"] or JOBS["DEFAULTS"] says of a pattern; raise InvalidTask for what
+    makes no sense."""
+    owner = f"JOBS[{setting!r}][{pattern!r}]"
     check_names(options, CONFIGURABLE, owner)
     made = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     check_options(made, owner)
@@ -137,6 +154,10 @@ def check_configured(pattern: str, options: Mapping[str, Any]) -> dict[str, Any]
 def check_allowed(task: Task[..., Any]) -> None:
     """TaskNotAllowed unless the task's function is the site's own, or named in JOBS."""
     path, module = task.module_path, task.func.__module__
+    if _is_ours(module) and _by_function.get(task.func) is None:
+        raise TaskNotAllowed(
+            f"{path} may not be a job: it is a function of jobs itself, and no task"
+        )
     if path in conf.settings().allowed_functions or _is_own(module):
         return
     if path in _declared and _declared[path].func is task.func:
@@ -145,6 +166,11 @@ def check_allowed(task: Task[..., Any]) -> None:
         f"{path} may not be a job: {module} is not part of an installed app or of this site. "
         f"Add its app to INSTALLED_APPS, or '{path}' to JOBS['ALLOWED_FUNCTIONS']."
     )
+
+
+def _is_ours(module: str) -> bool:
+    """Of this package, only what it declares as a task may be a job."""
+    return module.split(".", 1)[0] == __name__.split(".", 1)[0]
 
 
 def _is_own(module: str) -> bool:

@@ -24,6 +24,15 @@ class Borrowed:
     def register_loader(self, name: str, loader: type[Any]) -> None:
         self._loaders[name] = loader
 
+    @property
+    def closed(self) -> bool:
+        raw = connections[self._alias].connection
+        return raw is not None and raw.closed
+
+    @property
+    def info(self) -> Any:
+        return connections[self._alias].connection.info
+
     def execute(self, query: Any, parameters: Any = None) -> psycopg.Cursor[Any]:
         # Asked each time: a task may have closed it.
         connections[self._alias].ensure_connection()

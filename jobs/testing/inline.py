@@ -7,7 +7,7 @@ import contextvars
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,15 @@ from django.db import connections
 
 from jobs import beat, conf, ids, lifecycle
 from jobs.errors import JobCancelled, JobExpired, JobFailed, JobTimeout
-from jobs.execution import Context, aexecute, execute, execute_atomic, judge, problem_of
+from jobs.execution import (
+    Context,
+    aexecute,
+    execute,
+    execute_atomic,
+    in_job,
+    judge,
+    problem_of,
+)
 from jobs.lifecycle import START, Claimed, Ended, Lane, Place, Told
 from jobs.models import Job
 from jobs.outcomes import EXPIRED, Cancelled, Failed, Outcome, Problem
@@ -91,8 +99,19 @@ def immediate(*, raising: bool = False) -> Iterator[None]:
                 one.disconnect(_run_at_once)
 
 
+_by_setting = ExitStack()
+
+
+def follow_setting(is_immediate: bool) -> None:
+    """Let every job run at once from now on, as JOBS["IMMEDIATE"] says, or not any more."""
+    _by_setting.close()
+    if is_immediate:
+        _by_setting.enter_context(immediate())
+
+
 def _run_at_once(job: Job[Any] | None = None, **_: Any) -> None:
-    if getattr(_running, "now", False):
+    # What a running job enqueues runs when that has ended; in a worker, as any other job.
+    if in_job() or getattr(_running, "now", False):
         return
     _running.now = True
     try:

@@ -25,6 +25,8 @@ Connection = psycopg.Connection[Any]
 STANDSTILL = 0.1
 # Beyond this, claiming stops until recording has caught up.
 MOST_UNRECORDED = 10_000
+# Queues that hold jobs are noted again after so long, in seconds.
+_NOTE_AGAIN = 3600.0
 # After a claim was refused, so many times fewer jobs are claimed at once, until the job at fault is
 # alone; after each claim that is accepted, so many times more.
 _FEWER = 8
@@ -62,6 +64,7 @@ class Claimer:
         # Of those, what has been claimed since; its notes are to be deleted.
         self.accepted_now: list[str] = []
         self._queues_noted: set[str] = set()
+        self._queues_noted_at = time.monotonic()
         self._is_async: dict[str, bool] = {}
         for queue_name in _async_queues():
             demand.saw(queue_name, only_async=True)
@@ -124,6 +127,10 @@ class Claimer:
             lanes.glanced(seen, began=began, now=time.monotonic())
 
     def _note_queues(self, connection: Connection, names: set[str]) -> None:
+        now = time.monotonic()
+        if now - self._queues_noted_at > _NOTE_AGAIN:
+            # A queue that was empty for long has been forgotten.
+            self._queues_noted, self._queues_noted_at = set(), now
         new = names - self._queues_noted
         if new:
             presence.note_queues(connection, new)

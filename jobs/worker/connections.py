@@ -2,6 +2,9 @@
 
 Django does this after each request. Walking all its wrappers costs more than a short job, so
 each thread remembers those that were opened in it, and a job that opened none costs nothing.
+
+No job fails because of a session that died while it was idle: before a job first uses a connection,
+its socket shows whether the server has ended it (`_is_usable`, which Django calls).
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import threading
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -28,6 +33,8 @@ _REPORTED = (
     b"session_authorization", b"is_superuser", b"default_transaction_read_only",
     b"standard_conforming_strings", b"application_name",
 )  # fmt: skip
+# So often what an idle session has sent is read.
+_MOST_READ = 4
 # How each session was when it was opened.
 _as_opened: WeakKeyDictionary[psycopg.Connection[Any], tuple[bytes | None, ...]] = (
     WeakKeyDictionary()
@@ -47,6 +54,10 @@ _opened = _Opened()
 def remember() -> None:
     """From now on, note which thread opens which connection."""
     connection_created.connect(_note, dispatch_uid="jobs.worker.connections")
+    for settings in connections.settings.values():
+        if settings.get("OPTIONS", {}).get("pool"):
+            # Read when the pool is made: it hands out no session that died in it.
+            settings["CONN_HEALTH_CHECKS"] = True
 
 
 def _note(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
@@ -55,6 +66,34 @@ def _note(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
     raw = connection.connection
     if isinstance(raw, psycopg.Connection) and not raw.closed:
         _as_opened.setdefault(raw, _settings_of(raw))
+        if not connection.settings_dict["CONN_HEALTH_CHECKS"]:
+            # Django asks once after each `close_if_unusable_or_obsolete`, which `tidy` calls.
+            connection.health_check_enabled = True  # type: ignore[attr-defined]
+            connection.is_usable = partial(_is_usable, connection)  # type: ignore[method-assign]
+
+
+def _is_usable(wrapper: BaseDatabaseWrapper) -> bool:
+    """In the place of Django's own, which is a query: whether the session still stands."""
+    raw = wrapper.connection
+    if not isinstance(raw, psycopg.Connection) or not _is_alive(raw):
+        return False
+    # After an error Django wants to know for certain.
+    return not wrapper.errors_occurred or type(wrapper).is_usable(wrapper)
+
+
+def _is_alive(raw: psycopg.Connection[Any]) -> bool:
+    """Whether the server has not ended the session, as far as its socket shows; no round trip."""
+    poll = select.poll()
+    try:
+        poll.register(raw.fileno(), select.POLLIN)
+        # An idle session has nothing to say but its end: a last message, and then the end itself.
+        for _ in range(_MOST_READ):
+            if not poll.poll(0):
+                break
+            raw.pgconn.consume_input()
+    except (psycopg.Error, OSError, ValueError):
+        return False
+    return not raw.closed
 
 
 def _settings_of(raw: psycopg.Connection[Any]) -> tuple[bytes | None, ...]:

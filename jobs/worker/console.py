@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from .options import Options
 _EVERY = 10.0
 
 
+def _discard(line: str) -> None:
+    """Once nobody reads, nothing is written."""
+
+
 class Console:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
@@ -21,7 +26,15 @@ class Console:
         self._began_at = time.monotonic()
 
     def say(self, line: str) -> None:
-        self._write(line)
+        """Write a line. Nobody may read it: a closed pipe, a full disk or a terminal that does not
+        know a character must not end a worker."""
+        try:
+            self._write(line)
+        except UnicodeEncodeError:
+            with contextlib.suppress(OSError, ValueError):
+                self._write(line.encode("ascii", "replace").decode())
+        except (OSError, ValueError):
+            self._write = _discard
 
     def begin(self, options: Options) -> None:
         queues = "all queues" if options.queues is None else f"queues {', '.join(options.queues)}"

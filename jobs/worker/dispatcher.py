@@ -309,6 +309,10 @@ class Dispatcher:
         self._slots.ring = self._coroutines.ring = None
         self._bell.ring()
 
+    def is_stopping(self) -> bool:
+        """Whether the runner claims no more. Asked by running tasks."""
+        return self._is_stopping
+
     def stop(self) -> None:
         """Claim nothing more, and give back what has not started."""
         self._is_stopping = True

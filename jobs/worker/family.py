@@ -22,6 +22,8 @@ from . import connections, runner, stacks
 from .bell import Bell, Call
 from .board import Board
 from .options import Identity, Options
+from .remains import IGNORED
+from .titles import title
 
 logger = logging.getLogger("jobs")
 
@@ -98,13 +100,17 @@ class Family:
         code = runner.EXIT_BROKEN
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            # Until the runner has its own: what the supervisor is told is not for its children.
+            for number in IGNORED:
+                signal.signal(number, signal.SIG_IGN)
+            for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._lifeline_end)
             connections.forget_all([one for one in self._own() if not one.closed])
             for sibling in self._children.values():
                 sibling.close()
             if child.is_beat and self._serve_beat is not None:
+                title(f"jobs: beat {self._options.name}")
                 self._serve_beat(child.bell, self._lifeline)
             else:
                 runner.main(

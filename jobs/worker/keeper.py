@@ -23,6 +23,8 @@ logger = logging.getLogger("jobs")
 
 # All in seconds. A round begins so often…
 _EVERY = 60.0
+# …and one with what is done rarely, so often.
+_HOURLY = 3600.0
 # …minutes older than this, and ten minutes, are folded on; hours older than this are forgotten.
 KEEP_MINUTES, KEEP_TEN_MINUTES, KEEP_HOURS = 3900.0, 26 * 3600.0, 92 * 86_400.0
 # (of runners, of spans of so many seconds, into spans of so many, once older than)
@@ -41,6 +43,8 @@ class Keeper:
     def __init__(self) -> None:
         # Workers that start together do not keep at the same moment.
         self._next_at = time.monotonic() + random.uniform(1.0, 10.0)  # noqa: S311
+        # Not in the first round: a queue's first job may not have been counted yet.
+        self._hourly_at = time.monotonic() + _HOURLY
         self._round: Iterator[None] | None = None
 
     def step(self, connection: psycopg.Connection[Any]) -> None:
@@ -50,7 +54,10 @@ class Keeper:
             if now < self._next_at:
                 return
             self._next_at = now + _EVERY
-            self._round = keep(connection)
+            is_hourly = now >= self._hourly_at
+            if is_hourly:
+                self._hourly_at = now + _HOURLY
+            self._round = keep(connection, is_hourly=is_hourly)
         try:
             with connection.transaction():
                 connection.execute("SET LOCAL statement_timeout = '2s'")
@@ -65,8 +72,8 @@ class Keeper:
             logger.warning("statistics: %s", lifecycle.describe(error))
 
 
-def keep(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """One round, a statement at a time."""
+def keep(connection: psycopg.Connection[Any], *, is_hourly: bool = False) -> Iterator[None]:
+    """One round, a statement at a time; `is_hourly`: with what is done once an hour."""
     first: dict[str, float] = {}
     for lane, place in lifecycle.look(connection).first.items():
         first[lane.queue_name] = min(place.run_at, first.get(lane.queue_name, place.run_at))
@@ -81,5 +88,8 @@ def keep(connection: psycopg.Connection[Any]) -> Iterator[None]:
     connection.execute(_STATEMENTS["forget_statistics"], {"older_than": KEEP_HOURS})
     yield
     connection.execute(_STATEMENTS["forget_notes"])
+    if is_hourly:
+        yield
+        connection.execute(_STATEMENTS["forget_queues"])
     # Not at the end: the end is an exception to who asks, and would undo this.
     yield

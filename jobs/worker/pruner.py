@@ -86,7 +86,9 @@ class Walk:
                     jobs[0],
                     lifecycle.describe(error),
                 )
-            lifecycle.note_refusal(connection, "pruning", jobs[0], error, by="pruning", is_logged=False)
+            lifecycle.note_refusal(
+                connection, "pruning", jobs[0], error, by="pruning", is_logged=False
+            )
             self._refused_here += 1
             self.refused += 1
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jobs import conf, lifecycle
+from jobs import conf, lifecycle, signals
 from jobs.errors import JobCancelled, JobExpired, JobTimeout, TaskNotFound
 from jobs.execution import (
     Context,
@@ -36,8 +37,10 @@ from .board import FAILED, Board
 from .coroutines import CoroutineSlots
 from .dispatcher import Dispatcher
 from .options import Identity, Options
+from .remains import IGNORED, Remains
 from .slots import ThreadSlots
 from .strangers import Strangers
+from .titles import title
 from .watch import Watch
 
 logger = logging.getLogger("jobs")
@@ -61,7 +64,7 @@ class Runner:
         self._board = board
         self._bell = bell
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._folder = Path.cwd()
+        self._remains = Remains()
         self._grace = conf.settings().interrupt_grace.total_seconds()
         self._strangers = Strangers(conf.settings().unknown_task_patience.total_seconds())
         connections.remember()
@@ -74,7 +77,8 @@ class Runner:
             over=self._over,
             tidy=connections.tidy,
             left=connections.close_own,
-            sweep=self._sweep if options.threads == 1 else None,
+            sweep=self._remains.sweep if options.threads == 1 else None,
+            keep_handler=self._remains.keep,
         )
         self.coroutines = CoroutineSlots(
             options.coroutines,
@@ -92,36 +96,20 @@ class Runner:
 
     def run(self) -> None:
         """Run jobs until told to stop; the calling thread is the first slot."""
-        self._take_signals()
+        self._remains.take_signals(self._on_term)
         # A process that a task forks stops as any other: it must not stop this one instead.
         os.register_at_fork(after_in_child=_die_as_others_do)
         thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
         thread.start()
+        signals.tell(signals.runner_started, type(self), runner=self._name)
         self.slots.serve()
         thread.join()
+        signals.tell(signals.runner_stopping, type(self), runner=self._name)
 
     def close(self) -> None:
         """Let the slots' threads end, and their connections: where the process goes on."""
         self.slots.close()
         self.coroutines.close(connections.close_own)
-
-    def _take_signals(self) -> None:
-        signal.signal(signal.SIGTERM, self._on_term)
-        # Ctrl-C goes to every process of the terminal; the supervisor decides what it means.
-        signal.signal(signal.SIGINT, _nothing)
-        self._term = signal.getsignal(signal.SIGTERM)
-
-    def _sweep(self) -> None:
-        """What a job may have left behind in the process: an alarm, a handler, a folder."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        try:
-            moved = Path.cwd() != self._folder
-        except FileNotFoundError:
-            moved = True
-        if moved:
-            os.chdir(self._folder)
-        if signal.getsignal(signal.SIGTERM) is not self._term:
-            self._take_signals()
 
     def _dispatch(self) -> None:
         try:
@@ -135,7 +123,9 @@ class Runner:
         self._bell.ring(Call.STOP)
 
     def _new_context(self, job: Claimed) -> Context:
-        return Context(job, self._tell, self._name, self._keeper)
+        return Context(
+            job, self._tell, self._name, self._keeper, is_stopping=self.dispatcher.is_stopping
+        )
 
     def _run(self, job: Claimed, context: Context) -> Outcome:
         task = self._begin(job, context)
@@ -238,11 +228,9 @@ class Runner:
         return Released(timedelta(seconds=delay))
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Not SIG_IGN, which processes that a task starts would inherit."""
-
-
 def _die_as_others_do() -> None:
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -257,6 +245,11 @@ def main(
 ) -> None:
     """The whole life of a runner process, after the fork."""
     stacks.show_on_demand(stacks_file)
+    title(f"jobs: runner {identity.name}")
+    # A line that a task prints is seen when it is printed.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     keep_logs()
     gc.freeze()
     made = Runner(options, identity, board, bell, lifeline)

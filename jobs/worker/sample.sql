@@ -1,5 +1,5 @@
--- How many jobs are ready in each queue, and for how long the first has been: once in a minute,
--- whoever comes first. Counted so far and no further: nobody tells a hundred thousand from more. Which
+-- How many jobs are ready in each queue that has or had any of late, and for how long the first has
+-- been: once in a minute, whoever comes first. (A queue that was used once is sampled no more.) Counted so far and no further: nobody tells a hundred thousand from more. Which
 -- is the first, of all priorities, a look has told.
 INSERT INTO jobs_statistic (starts_at, seconds, queue_name, task, ready, oldest)
 SELECT
@@ -8,7 +8,17 @@ SELECT
         first.run_at, extract(epoch FROM statement_timestamp())
     ))
 FROM (SELECT date_trunc('minute', statement_timestamp()) AS starts_at) AS minute
-CROSS JOIN jobs_queue AS queue
+CROSS JOIN (
+    SELECT queue_name AS name
+    FROM unnest(%(queues)s::text[], %(firsts)s::float8[]) AS due (queue_name, run_at)
+    WHERE run_at <= extract(epoch FROM statement_timestamp())
+    UNION
+    SELECT queue_name
+    FROM jobs_statistic
+    WHERE seconds = 60
+      AND starts_at >= statement_timestamp() - interval '10 minutes'
+      AND (task <> '' OR ready > 0)
+) AS queue
 LEFT JOIN unnest(%(queues)s::text[], %(firsts)s::float8[]) AS first (queue_name, run_at)
     ON first.queue_name = queue.name
 CROSS JOIN LATERAL (

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
@@ -26,6 +27,7 @@ from jobs.execution import Context, problem_of
 from jobs.lifecycle import Claimed, Ended
 from jobs.outcomes import TIMEOUT, Cancelled, Failed, Outcome, Problem, Succeeded
 
+from .remains import Handler
 from .watch import Watch
 
 logger = logging.getLogger("jobs")
@@ -140,6 +142,7 @@ class ThreadSlots:
         tidy: Tidy = lambda *, thoroughly: None,
         left: Callable[[], None] = lambda: None,
         sweep: Callable[[], None] | None = None,
+        keep_handler: Callable[[signal.Signals, Handler], object] = signal.signal,
     ) -> None:
         self.count = count
         self.line: deque[Claimed] = deque()
@@ -162,6 +165,8 @@ class ThreadSlots:
         # In each slot's own thread, once it runs no job any more.
         self._left = left
         self._sweep = sweep
+        # Sets the handler of a signal, which the sweep puts back after a job that replaces it.
+        self._keep_handler = keep_handler
         self._swept_at = 0.0
         self._counting = threading.Lock()
         self._pid = os.getpid()
@@ -193,7 +198,7 @@ class ThreadSlots:
         """Run jobs until closed. Called in the main thread."""
         if self.count == 1:
             slot = self.slots[0]
-            signal.signal(INTERRUPT, slot.on_signal)
+            self._keep_handler(INTERRUPT, slot.on_signal)
             self._work(slot)
             return
         self._threads = [
@@ -236,6 +241,7 @@ class ThreadSlots:
 
     def _work(self, slot: Slot) -> None:
         slot.attach()
+        failures = 0
         while not self._closed:
             job = None
             try:
@@ -249,11 +255,17 @@ class ThreadSlots:
                     self._rest()
                 else:
                     self._one(slot, job)
+                failures = 0
             except Exception as error:
                 # A signal handler that a task has left behind may raise anywhere.
-                logger.exception("slot of process %s: it goes on", self._pid)
+                failures += 1
+                if failures == 1 or failures % 100 == 0:
+                    logger.exception("slot of process %s: it goes on", self._pid)
                 if job is not None and slot.ended is not job:
                     self._end(slot, job, untellable(error))
+                if failures > 1:
+                    # Whatever it is, it does not keep the processor busy.
+                    time.sleep(min(1.0, 0.01 * failures))
         self._left()
 
     def _next(self) -> Claimed | None:
@@ -343,6 +355,11 @@ def ended_late(exception: BaseException) -> Outcome:
 
 
 def untellable(error: BaseException) -> Outcome:
-    """The outcome of a job whose end could not even be judged."""
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
-    return Failed(Problem(name, "how this attempt ended cannot be told", ""))
+    """The outcome of a job whose end could not even be judged: what went wrong instead."""
+    try:
+        problem = problem_of(error)
+    except BaseException:
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        problem = Problem(name, "", "")
+    message = f"how this attempt ended could not be judged: {problem.message}".rstrip(": ")
+    return Failed(replace(problem, message=message))

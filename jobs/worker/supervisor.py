@@ -33,10 +33,15 @@ from .pruner import Pruner
 from .rescuer import Death, Rescuer
 from .sweeper import Sweeper
 from .tally import Tally
+from .titles import title
 from .watchdog import Sentence, Watchdog
 
 logger = logging.getLogger("jobs")
 
+# What stops it gently, and at the second time at once (docs/running.md, "Signals"): a terminal that
+# is closed, too.
+_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (*_STOP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 # The grace period ran out, and runners had to be killed with jobs in them.
 EXIT_KILLED = 1
 # A runner that dies at once is started again this late, in seconds, lest it busy the machine.
@@ -100,6 +105,7 @@ class Supervisor:
         self._last_beat_at = 0.0
         self._signals = 0
         self._signals_seen = 0
+        self._is_asked_for_stacks = False
         self._kill_at: float | None = None
         self._killed = False
         # While it ended, a runner had to be killed with others' jobs in it.
@@ -110,6 +116,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until told to stop, or in a burst until nothing is ready; the exit code."""
+        title(f"jobs: worker {self._options.name}")
         connections.close_for_forks()
         with contextlib.ExitStack() as stack:
             stack.callback(self._family.close)
@@ -175,8 +182,7 @@ class Supervisor:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
             yield reader
@@ -188,11 +194,19 @@ class Supervisor:
             os.close(writer)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:
+        if number in _STOP:
             self._signals += 1
+        elif number == signal.SIGQUIT:
+            # As if it were told twice.
+            self._signals += 2
+        elif number == signal.SIGUSR1:
+            self._is_asked_for_stacks = True
 
     def _heed_signals(self) -> None:
         """First: stop gently. Second, or the end of the grace period: at once."""
+        if self._is_asked_for_stacks:
+            self._is_asked_for_stacks = False
+            self._log_stacks()
         if self._signals == self._signals_seen:
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._kill_at = None
@@ -207,6 +221,13 @@ class Supervisor:
             self._tell_to_stop(self._grace)
             self._kill_at = None
             self._kill("told twice to stop")
+
+    def _log_stacks(self) -> None:
+        for child in self._family.runners:
+            text = stacks.ask(child.pid, child.stacks_file) or "no answer"
+            logger.warning(
+                "runner %s (process %s) is here:\n%s", child.identity.name, child.pid, text
+            )
 
     @property
     def _grace(self) -> float:

@@ -111,7 +111,7 @@ class JobAdmin(JobColumns, ShowingAdmin):
 
         # Where requests are transactions, that of the jobs' database, too.
         non_atomic: set[str] = getattr(self.changelist_view, "_non_atomic_requests", set())
-        non_atomic.add(conf.settings().database)
+        non_atomic.add(conf.database())
         return [
             at("overview/", self._overview, "overview"),
             at("kinds/", self._kinds, "kinds"),

@@ -93,7 +93,7 @@ class ArgumentsForm(forms.Form):
 
     def _add(self, name: str, parameter: inspect.Parameter, hint: Hint) -> None:
         kept = self._kept(name)
-        is_hidden = name in self._task.sensitive
+        is_hidden = self._task.is_sensitive(name)
         if parameter.kind in _VARIABLE:
             hint = Hint("json")
         has_default = parameter.default is not parameter.empty or parameter.kind in _VARIABLE
@@ -150,7 +150,7 @@ class ArgumentsForm(forms.Form):
         return given
 
     def _is_to_change(self, name: str, given: Mapping[str, Any]) -> bool:
-        if name in self._task.sensitive and given[name] in (None, ""):
+        if self._task.is_sensitive(name) and given[name] in (None, ""):
             return False
         if self._is_sample:
             return bool(given.get(f"{_SET}{name}"))
