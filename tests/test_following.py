@@ -86,11 +86,7 @@ def watched_later() -> None: ...
 
 def followers(of: Any) -> list[Any]:
     """The jobs that were queued because this one ended."""
-    return [job for job in Job.objects.order_by("task") if job.args == [tagged(of)]]
-
-
-def tagged(job: Any) -> Any:
-    return {"$jobs": ["uuid", str(job.pk)]}
+    return [job for job in Job.objects.order_by("task") if job.args == [of.pk]]
 
 
 def names(of: Any) -> list[str]:

@@ -19,11 +19,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 
 from jobs import histogram, ids, lifecycle
-from jobs.admin import JobAdmin
+from jobs.admin import JobAdmin, overview
 from jobs.admin.overview import charts, health
 from jobs.admin.overview.charts import shortly
 from jobs.admin.words import briefly
-from jobs.models import Claim, Job, Queue, Schedule, Statistic, Worker
+from jobs.models import Claim, DeadWorker, Job, Queue, Refusal, Schedule, Statistic, Worker
 from jobs.testing import make_job
 from tests.test_admin import client_with, page, user_with
 
@@ -58,11 +58,126 @@ def worker(name: str = "w", **columns: Any) -> None:
 def test_an_empty_site_says_what_is_missing_and_that_nothing_is_wrong(superuser: Client) -> None:
     text = page(superuser, FRONT)
 
-    assert "Nothing: all is well." in text
-    assert "No worker is running: manage.py runworker starts one." in text
-    assert "No worker has seen a job yet." in text
+    # Nothing waits for one, so it is no alarm; but all is not well without a worker.
+    assert '<li class="jobs-meant">No worker is running: manage.py runworker starts one.' in text
+    assert "Nothing: all is well." not in text
+    assert "There are no jobs yet." in text
     # Behind it, Django's own list of models.
     assert reverse("admin:jobs_job_changelist") in text
+
+
+def test_without_a_worker_jobs_that_nobody_has_seen_are_the_first_remark(
+    superuser: Client,
+) -> None:
+    make_job("shop.tasks.sell")
+    make_job("shop.tasks.sell", queue_name="mail", run_at=Now() + timedelta(hours=1))
+
+    text = page(superuser, FRONT)
+
+    first = text.partition("What needs attention")[2].partition("<li")[2].partition("</li>")[0]
+    assert "No worker is running, and 2 jobs are queued: manage.py runworker starts one." in first
+    assert "jobs-meant" not in first
+    # Queues are known from their jobs, not from workers alone.
+    assert not Queue.objects.exists()
+    assert ">mail</a>" in text
+
+
+def test_with_a_schedule_a_missing_worker_is_an_alarm(superuser: Client) -> None:
+    Schedule.objects.create(name="nightly", task="t", kind="cron", line="0 3 * * *")
+
+    assert "<li>No worker is running: manage.py runworker starts one." in page(superuser, FRONT)
+
+
+def test_with_a_worker_and_nothing_wrong_all_is_well(superuser: Client) -> None:
+    worker()
+
+    assert "Nothing: all is well." in page(superuser, FRONT)
+
+
+def test_a_worker_that_died_is_shown_for_an_hour_with_what_became_of_its_jobs(
+    superuser: Client,
+) -> None:
+    worker(name="web-1")
+    dead = {"host": "vm", "pid": 41, "started_at": Now() - timedelta(days=1), "rescued": 3}
+    for name, ago in (("web-2", 240), ("web-1", 60), ("web-0", 7200)):
+        moment = Now() - timedelta(seconds=ago)
+        DeadWorker.objects.create(
+            id=ids.uuid7(), name=name, heartbeat_at=moment, declared_dead_at=moment, **dead
+        )
+
+    text = page(superuser, FRONT)
+
+    words = r"The worker web-2 \(vm, process 41\) died 4 min \d\d s ago; 3 of its jobs were rescued."
+    assert re.search(words, text)
+    # One of that name lives again; the other is long ago.
+    assert "worker web-1 (" not in text
+    assert "web-0" not in text
+    assert "web-0" in page(superuser, reverse("admin:jobs_deadworker_changelist"))
+
+
+def test_what_postgresql_refuses_is_a_remark_that_leads_to_all_of_its_kind(
+    superuser: Client,
+) -> None:
+    worker()
+    job = make_job("shop.tasks.sell", state="running")
+    for key in (str(job.pk), "another"):
+        Refusal.objects.create(subject="end", key=key, message="no (SQLSTATE P0001)")
+    Refusal.objects.filter(key="another").update(last_at=Now() - timedelta(minutes=1))
+
+    text = page(superuser, FRONT)
+
+    assert f"PostgreSQL refuses the end of a job {job.pk} and 1 more: no (SQLSTATE P0001)" in text
+    listed = page(superuser, reverse("admin:jobs_refusal_changelist") + "?subject__exact=end")
+    assert f"../job/{job.pk}/change/" in listed
+
+
+def test_the_tab_of_running_jobs_counts_those_that_still_run_under_their_claim(
+    superuser: Client,
+) -> None:
+    running = make_job("shop.tasks.sell", state="running")
+    over = make_job("shop.tasks.sell", state="succeeded")
+    again = make_job("shop.tasks.sell", state="running")
+    claim = Claim.objects.get(pk=running.claim)
+    Claim.objects.filter(pk=claim.pk).update(ids=[running.pk, over.pk, again.pk])
+
+    text = page(superuser, reverse("admin:jobs_job_changelist"))
+
+    assert re.search(r"running\s*<span[^>]*>2<", text) or "running (2)" in text, text
+
+
+@pytest.mark.slow
+def test_behind_a_lock_the_overview_says_who_holds_it_and_gives_up(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "_PATIENCE", 300)
+    user = User.objects.create_superuser("root", password="x")
+    client = Client()
+    client.force_login(user)
+    with lifecycle.connect("nightly-etl") as other, other.transaction():
+        other.execute("LOCK TABLE jobs_job IN ACCESS EXCLUSIVE MODE")
+        pid = other.info.backend_pid
+
+        text = page(client, reverse("admin:jobs_job_overview"))
+
+    assert f"The tables of jobs are locked by process {pid} (nightly-etl" in text
+    assert "all is well" not in text
+    assert 'data-every="20"' in text
+
+
+def test_no_time_is_negative_where_a_snapshot_is_younger_than_its_statement(
+    superuser: Client,
+) -> None:
+    worker()
+    one = Worker.objects.get()
+    job = make_job("shop.tasks.sell", state="running")
+    Claim.objects.filter(pk=job.claim).update(worker_id=one.pk)
+    Job.objects.filter(pk=job.pk).update(last_attempted_at=Now() + timedelta(milliseconds=90))
+    Worker.objects.update(heartbeat_at=Now() + timedelta(milliseconds=90))
+
+    text = page(superuser, FRONT)
+
+    assert "sell</a>" in text
+    assert not re.search(r"-\d+ (µs|ms|s)\b", text)
 
 
 def test_queues_are_told_with_what_waits_runs_and_has_ended(superuser: Client) -> None:
@@ -379,8 +494,10 @@ def test_a_refresh_takes_few_queries_however_much_there_is(superuser: Client) ->
     with CaptureQueriesContext(connection) as queries:
         superuser.get(url)
 
-    # With those of the session and the user.
-    assert len(queries) <= 5
+    # With those of the session and the user; their limit is set in a transaction of its own.
+    read = [one for one in queries if "set_config" not in one["sql"] and "FROM" in one["sql"]]
+    assert len(read) <= 5
+    assert len(queries) <= len(read) + 4
     with CaptureQueriesContext(connection) as queries:
         superuser.get(FRONT)
     assert len(queries) <= 20

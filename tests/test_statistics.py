@@ -13,13 +13,14 @@ from unittest import mock
 
 import psycopg
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import enqueue, enqueue_many, histogram, ids
 from jobs.lifecycle import Claimed, Ended
-from jobs.models import Attempt, Job, Statistic
+from jobs.models import Attempt, Job, Queue, Statistic
 from jobs.models.statistic import COUNTED, HOUR, MINUTE
 from jobs.outcomes import Succeeded
 from jobs.worker import keeper
@@ -247,9 +248,36 @@ def test_queues_are_sampled_once_in_a_minute(connection: psycopg.Connection[Any]
     # Of all priorities.
     assert found["default"].oldest is not None
     assert found["default"].oldest > 86_400
-    assert (found["empty"].ready, found["empty"].oldest) == (0, 0)
+    # A queue that was used once is not sampled for ever.
+    assert "empty" not in found
     # Twice, should a minute have begun meanwhile.
-    assert Statistic.objects.count() in (2, 4)
+    assert Statistic.objects.count() in (1, 2)
+    Job.objects.update(claimable=False, state="cancelled", cancelled_at=Now(), finished_at=Now())
+    Statistic.objects.update(starts_at=F("starts_at") - timedelta(minutes=1))
+    keep(connection)
+    # Of late it had jobs, and now it has none.
+    newest = Statistic.objects.filter(queue_name="default").latest("starts_at")
+    assert (newest.ready, newest.oldest) == (0, 0)
+
+
+def test_queues_that_nobody_uses_any_more_are_forgotten(
+    connection: psycopg.Connection[Any],
+) -> None:
+    connection.execute(
+        "INSERT INTO jobs_queue (name, paused_at) VALUES ('once', NULL), ('default', NULL),"
+        " ('scheduled', NULL), ('paused', now()), ('counted', NULL)"
+    )
+    tasks.noop.using(run_after=timedelta(hours=1), queue_name="scheduled").enqueue()
+    enqueue(tasks.noop)
+    made(timedelta(hours=2), queue_name="counted", task="t")
+
+    keep(connection)
+    assert Queue.objects.count() == 5
+    for _ in keeper.keep(connection, is_hourly=True):
+        pass
+
+    left = set(Queue.objects.values_list("name", flat=True))
+    assert left == {"default", "scheduled", "paused", "counted"}
 
 
 def test_a_keeper_does_one_statement_at_a_step_and_keeps_what_it_did(

@@ -131,6 +131,7 @@ def parameters(limit: int) -> dict[str, dict[str, Any]]:
             "charged": True,
             "started": many,
             "keep_started": False,
+            "only": None,
             "exception": "",
             "kind": "",
             "notify": True,

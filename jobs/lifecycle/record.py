@@ -120,21 +120,30 @@ def unrecorded(connection: psycopg.Connection[Any], missing: Sequence[Ended]) ->
     return Unrecorded(later, lost)
 
 
+class Instead(NamedTuple):
+    """What was recorded in the place of an outcome that was refused."""
+
+    ended: Ended
+    # False: it is another claim's by now, or locked.
+    is_written: bool
+    # Whether nothing but what follows the job is missing.
+    lacks_followers_only: bool = False
+
+
 def record_refused(
     connection: psycopg.Connection[Any], ended: Ended, error: BaseException, *, give_up: bool
-) -> tuple[Ended, bool]:
+) -> Instead:
     """Record an outcome that was refused, with as little less of it as is accepted.
 
     In this order, each in a transaction of its own: without what follows it; as a failure that says
     so, if the values are at fault; the bare state, without what is kept of the attempt; and with
-    `give_up` the bare state of a failure. Returns what was recorded instead, and whether the row
-    was written (False: it is another claim's, or locked). Raises the last error if all of this is
-    refused.
+    `give_up` the bare state of a failure. Raises the last error if all of this is refused.
     """
     job = ended.job
     unrecordable = Ended(job, Failed(_UNRECORDABLE, REFUSED))
     ways: list[tuple[Ended, Callable[[Ended], bool]]] = []
-    if follow.of(job.task):
+    has_followers = bool(follow.of(job.task))
+    if has_followers:
         ways.append((ended, lambda one: bool(record(connection, [one], alone=True).recorded())))
     if is_about_values(error):
         ways.append(
@@ -146,10 +155,11 @@ def record_refused(
         if give_up:
             ways.append((unrecordable, lambda one: _settle_bare(connection, one)))
     last: Exception | None = None
-    for instead, write in ways:
+    for i, (instead, write) in enumerate(ways):
         try:
             with connection.transaction():
-                return instead, write(instead)
+                is_written = write(instead)
+            return Instead(instead, is_written, has_followers and i == 0)
         except Exception as failure:
             if not is_refused(failure, connection):
                 raise

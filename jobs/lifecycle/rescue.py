@@ -142,5 +142,5 @@ def end_killed(
     except Exception as error:
         if not is_refused(error, connection):
             raise
-        _, is_written = record_refused(connection, ended, error, give_up=True)
-        return job if is_written else None
+        instead = record_refused(connection, ended, error, give_up=True)
+        return job if instead.is_written else None

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import django
 from django import template
 from django.template.loader import render_to_string
 
 register = template.Library()
+
+
+@register.simple_tag
+def breadcrumbs_are_a_list() -> bool:
+    """Whether this Django's admin has its breadcrumbs in an <ol>, which it styles then."""
+    return django.VERSION >= (6, 1)
 
 
 @register.simple_tag(takes_context=True)

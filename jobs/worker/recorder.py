@@ -340,7 +340,6 @@ class Recorder:
         now = time.monotonic()
         key = (ended.job.id, ended.job.claim)
         one = self._set_aside[key] = _SetAside(ended, since=now, try_at=now)
-        lifecycle.note_refusal(connection, "end", ended.job.id, error, by=self._name)
         self._record_otherwise(connection, key, one, error)
 
     def _try_again(self, connection: Connection, key: tuple[str, str], one: _SetAside) -> None:
@@ -360,19 +359,23 @@ class Recorder:
     ) -> None:
         """Record less of the outcome; where that is refused, too, wait."""
         give_up = time.monotonic() - one.since > _PATIENCE
+        job_id, subject = one.ended.job.id, "end"
         try:
-            instead, is_written = lifecycle.record_refused(
-                connection, one.ended, error, give_up=give_up
-            )
+            instead = lifecycle.record_refused(connection, one.ended, error, give_up=give_up)
+            if instead.lacks_followers_only:
+                subject = "follower"
+                task = one.ended.job.task
+                logger.error("nothing follows job %s of %s: it was refused", job_id, task)
         except Exception as failure:
             if not lifecycle.is_refused(failure, connection):
                 raise
+            lifecycle.note_refusal(connection, "end", job_id, error, by=self._name)
             one.try_at = time.monotonic() + one.pause
             one.pause = min(2 * one.pause, _RARELY)
             return
         del self._set_aside[key]
-        sent = {one.ended.job.id} if is_written else set()
-        self._book(connection, [instead], sent)
+        lifecycle.note_refusal(connection, subject, job_id, error, by=self._name)
+        self._book(connection, [instead.ended], {job_id} if instead.is_written else set())
 
 
 def _sorted_out(

@@ -5,19 +5,24 @@ week went. The front page of Jobs in the admin, which a script refreshes while i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.utils import OperationalError
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
+from jobs import conf
 from jobs.models import PausedTask, Queue
 
 from .. import pausing
+from ..jobs.walk import patiently
 from ..places import Places, asked
 from ..words import at_pace, breakable, briefly, capped, whole
 from . import attention, charts, figures, health
@@ -39,6 +44,11 @@ _OUTCOMES = (
 )
 
 
+# A statement of a page takes so long at most, in milliseconds: behind a lock, pages that are looked
+# at must not pile up statements.
+_PATIENCE = 5_000
+# A page that shows what is in the way asks again after so many seconds.
+_EVERY_BLOCKED = 20
 # So often the script asks, in seconds: longer spans change less, and are more to read.
 _EVERY = {"hour": 5, "day": 60, "week": 60}
 
@@ -55,6 +65,33 @@ def context(request: HttpRequest) -> dict[str, Any]:
     def may(codename: str) -> bool:
         return request.user.has_perm(f"jobs.{codename}")
 
+    try:
+        with patiently(conf.settings().database, milliseconds=_PATIENCE, scans=True):
+            return _context(request, may)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled | LockNotAvailable):
+            raise
+        return _blocked(request)
+
+
+def _blocked(request: HttpRequest) -> dict[str, Any]:
+    """Instead of figures that cannot be read in time: what is in the way."""
+    places = Places(request)
+    alias = conf.settings().database
+    rows: list[Any] = []
+    # The server may be too busy even for that.
+    with suppress(OperationalError), patiently(alias, milliseconds=_PATIENCE, scans=True):
+        rows = figures.locks(alias)
+    asked_for = {name: asked(request, name) for name in ("span", "queue", "task")}
+    return {
+        "is_blocked": True,
+        "remarks": attention.blocked(rows if request.user.has_perm("jobs.view_worker") else ()),
+        "refresh_url": places.of("jobs_job_overview", **asked_for),
+        "every": _EVERY_BLOCKED,
+    }
+
+
+def _context(request: HttpRequest, may: Callable[[str], bool]) -> dict[str, Any]:
     places = Places(request)
     span = SPANS.get(request.GET.get("span", ""), SPANS["hour"])
     queue_name, task = asked(request, "queue"), asked(request, "task")
@@ -145,13 +182,18 @@ def _worker(one: figures.WorkerNow, now: datetime, places: Places) -> dict[str, 
         "held": [
             {
                 "task": job.task.rpartition(".")[2],
-                "since": "" if job.since is None else briefly((now - job.since).total_seconds()),
+                "since": "" if job.since is None else _since(now, job.since),
                 "url": places.of("jobs_job_change", job.id),
             }
             for job in one.held[:5]
         ],
         "more": max(0, len(one.held) - 5),
     }
+
+
+def _since(now: datetime, moment: datetime) -> str:
+    # A snapshot may be younger than the statement's own moment.
+    return briefly(max(0.0, (now - moment).total_seconds()))
 
 
 def _tasks(

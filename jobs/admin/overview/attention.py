@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext, ngettext
 
 from jobs import conf
-from jobs.models import PausedTask, Queue
+from jobs.models import PausedTask, Queue, Refusal
 
 from .. import pausing
 from ..places import Places
@@ -30,8 +30,11 @@ class Remark(NamedTuple):
 def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list[Remark]:
     """All there is to say to who may see it; empty: all is well."""
     return [
-        *(_unserved(found, places) if may("view_queue") else ()),
+        *_unmanned(found, places),
+        *(_unserved(found, places) if may("view_queue") and found.workers else ()),
         *(_silent(found, places) if may("view_worker") else ()),
+        *(_dead(found, places) if may("view_worker") else ()),
+        *_refused(found, places),
         *(_late(found, places) if may("view_schedule") else ()),
         *(_unwell(found, with_queries=may("view_payload")) if may("view_worker") else ()),
         *_lost(found, places),
@@ -39,6 +42,24 @@ def remarks(found: Overview, places: Places, may: Callable[[str], bool]) -> list
         *(_slow(found, places) if may("view_queue") else ()),
         *(_paused(found, places) if may("view_pausedtask") or may("pause_task") else ()),
     ]
+
+
+def _unmanned(found: Overview, places: Places) -> Iterator[Remark]:
+    """Without a worker nothing runs: the one sentence that matters then."""
+    if found.workers:
+        return
+    queued = sum(queue.ready + queue.line.scheduled for queue in found.queues)
+    if queued:
+        told = ngettext(
+            "No worker is running, and %(count)s job is queued: manage.py runworker starts one.",
+            "No worker is running, and %(count)s jobs are queued: manage.py runworker starts one.",
+            queued,
+        )
+        yield Remark(told % {"count": capped(queued)}, places.jobs(state="queued"))
+    else:
+        words = gettext("No worker is running: manage.py runworker starts one.")
+        # Nothing waits for one, and nothing will by itself.
+        yield Remark(words, "", is_meant=not found.has_schedules)
 
 
 def _unserved(found: Overview, places: Places) -> Iterator[Remark]:
@@ -60,6 +81,71 @@ def _silent(found: Overview, places: Places) -> Iterator[Remark]:
             told = gettext("The worker %(worker)s has not been heard of for %(time)s.")
             words = told % {"worker": one.worker.name, "time": briefly(one.silent_for)}
             yield Remark(words, places.of("jobs_worker_changelist"))
+
+
+def _dead(found: Overview, places: Places) -> Iterator[Remark]:
+    for one in found.dead:
+        told = ngettext(
+            "The worker %(worker)s (%(host)s, process %(pid)d) died %(time)s ago; %(count)d of its "
+            "jobs was rescued.",
+            "The worker %(worker)s (%(host)s, process %(pid)d) died %(time)s ago; %(count)d of its "
+            "jobs were rescued.",
+            one.rescued,
+        )
+        words = told % {
+            "worker": one.name,
+            "host": one.host,
+            "pid": one.pid,
+            "time": briefly((found.now - one.heartbeat_at).total_seconds()),
+            "count": one.rescued,
+        }
+        yield Remark(words, places.of("jobs_deadworker_changelist"))
+
+
+def _refused(found: Overview, places: Places) -> Iterator[Remark]:
+    for one in found.refused:
+        told = ngettext(
+            "PostgreSQL refuses %(what)s %(key)s: %(message)s",
+            "PostgreSQL refuses %(what)s %(key)s and %(more)d more: %(message)s",
+            one.many,
+        )
+        words = told % {
+            "what": Refusal.Subject(one.subject).label,
+            "key": one.key,
+            "more": one.many - 1,
+            "message": one.message,
+        }
+        yield Remark(words, places.of("jobs_refusal_changelist", subject__exact=one.subject))
+
+
+def blocked(rows: Iterable[Sequence[Any]]) -> list[Remark]:
+    """What keeps the tables of jobs from being read, by who holds what, or waits for whom."""
+    return [Remark(_blocked(*row), "") for row in rows] or [
+        Remark(gettext("PostgreSQL did not answer in time: it is busy, or a table is locked."), "")
+    ]
+
+
+def _blocked(
+    waiting: int | None,
+    query: str | None,
+    waits: float | None,
+    pid: int,
+    name: str,
+    state: str,
+    age: float | None,
+) -> str:
+    said = {"pid": pid, "name": name, "state": state, "time": briefly(age or 0.0)}
+    if waiting is None:
+        told = gettext(
+            "The tables of jobs are locked by process %(pid)d (%(name)s, %(state)s, its "
+            "transaction is open for %(time)s). To end it: SELECT pg_terminate_backend(%(pid)d)"
+        )
+        return told % said
+    told = gettext(
+        "The tables of jobs are locked: process %(waiting)d (%(query)s) has waited for %(waits)s "
+        "for process %(pid)d (%(name)s, %(state)s, its transaction is open for %(time)s)"
+    )
+    return told % (said | {"waiting": waiting, "query": query, "waits": briefly(waits or 0.0)})
 
 
 def _late(found: Overview, places: Places) -> Iterator[Remark]:

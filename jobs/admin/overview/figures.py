@@ -18,7 +18,7 @@ from django.db.models import Model
 
 from jobs import conf, ids
 from jobs.lifecycle.statements import read_all
-from jobs.models import PausedTask, Queue, Schedule, Worker
+from jobs.models import DeadWorker, PausedTask, Queue, Schedule, Worker
 from jobs.models.statistic import HOUR, MINUTE
 
 from ..words import MOST
@@ -113,6 +113,16 @@ class LastError(NamedTuple):
     message: str
 
 
+class Refused(NamedTuple):
+    """What PostgreSQL has refused of late, of one kind."""
+
+    subject: str
+    many: int
+    # Of the newest: a job's id or a schedule's name, and what PostgreSQL says.
+    key: str
+    message: str
+
+
 @dataclass(slots=True)
 class WorkerNow:
     worker: Worker
@@ -137,6 +147,9 @@ class Overview:
     quiet: dict[str, int]
     # See health.py.
     health: dict[str, Any]
+    dead: list[DeadWorker]
+    refused: list[Refused]
+    has_schedules: bool
 
 
 class Small(NamedTuple):
@@ -151,6 +164,9 @@ class Small(NamedTuple):
     errors: dict[str, LastError]
     quiet: dict[str, int]
     health: dict[str, Any]
+    dead: list[DeadWorker]
+    refused: list[Refused]
+    has_schedules: bool
 
 
 def read(
@@ -207,6 +223,9 @@ def read(
         errors=small.errors,
         quiet=small.quiet,
         health=small.health,
+        dead=small.dead,
+        refused=small.refused,
+        has_schedules=small.has_schedules,
     )
 
 
@@ -217,7 +236,10 @@ def _small(cursor: Any, *, with_errors: bool) -> Small:
         "quiet": MOST_QUIET,
     }
     cursor.execute(_STATEMENTS["now"], parameters)
-    now, workers, held, queues, tasks, late, errors, quiet, health = cursor.fetchone()
+    (
+        now, workers, held, dead, refused, has_schedules, queues, tasks, late, errors, quiet,
+        health,
+    ) = cursor.fetchone()  # fmt: skip
     return Small(
         now,
         _instances(Worker, workers),
@@ -231,6 +253,9 @@ def _small(cursor: Any, *, with_errors: bool) -> Small:
         },
         json.loads(quiet),
         json.loads(health),
+        _instances(DeadWorker, dead),
+        [Refused(**row) for row in json.loads(refused)],
+        has_schedules,
     )
 
 
@@ -270,7 +295,8 @@ def _workers(small: Small, now: datetime) -> list[WorkerNow]:
     for job in small.held:
         own[job.worker_id].append(job)
     return [
-        WorkerNow(worker, own[worker.pk], (now - worker.heartbeat_at).total_seconds())
+        # A snapshot may be younger than the statement's own moment.
+        WorkerNow(worker, own[worker.pk], max(0.0, (now - worker.heartbeat_at).total_seconds()))
         for worker in small.workers
     ]
 
@@ -292,6 +318,13 @@ def _columns(rows: Iterable[Row], span: Span, now: datetime) -> list[Sums]:
     for (place, _), count in ready.items():
         columns[place].ready = (columns[place].ready or 0) + count
     return columns
+
+
+def locks(alias: str) -> list[Any]:
+    """Who holds, or waits for, locks on the tables of jobs that keep others waiting."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_STATEMENTS["locks"], {})
+        return list(cursor.fetchall())
 
 
 def beginning(span: Span, now: datetime, place: int) -> datetime:

@@ -15,7 +15,7 @@ SELECT
             SELECT
                 member.worker_id, job.queue_name, job.id, job.task, job.last_attempted_at AS since
             FROM (
-                SELECT claim.worker_id, member.id
+                SELECT claim.id AS claim, claim.worker_id, member.id
                 FROM jobs_claim AS claim
                 CROSS JOIN LATERAL unnest(claim.ids) AS member (id)
                 LIMIT %(most)s
@@ -23,11 +23,32 @@ SELECT
             CROSS JOIN LATERAL (
                 SELECT queue_name, id, task, last_attempted_at
                 FROM jobs_job
-                WHERE id = member.id AND state = 'running'
+                -- Not what has been given back, and is claimed again, since.
+                WHERE id = member.id AND claim = member.claim AND state = 'running'
                 OFFSET 0
             ) AS job
         ) AS held
     ),
+    (
+        -- Workers that died in the last hour, but for those whose name lives again.
+        SELECT coalesce(jsonb_agg(to_jsonb(dead) ORDER BY dead.declared_dead_at DESC), '[]')
+        FROM jobs_dead_worker AS dead
+        WHERE dead.declared_dead_at > statement_timestamp() - interval '1 hour'
+          AND NOT EXISTS (SELECT FROM jobs_worker AS living WHERE living.name = dead.name)
+    ),
+    (
+        -- What PostgreSQL has refused of late: how many of each kind, and the newest.
+        SELECT coalesce(jsonb_agg(to_jsonb(refused) ORDER BY refused.subject), '[]')
+        FROM (
+            SELECT
+                subject, count(*) AS many, (array_agg(key ORDER BY last_at DESC))[1] AS key,
+                (array_agg(message ORDER BY last_at DESC))[1] AS message
+            FROM jobs_refusal
+            WHERE last_at > statement_timestamp() - interval '1 hour'
+            GROUP BY subject
+        ) AS refused
+    ),
+    (SELECT EXISTS (SELECT FROM jobs_schedule WHERE enabled AND retired_at IS NULL)),
     (
         SELECT coalesce(jsonb_agg(to_jsonb(queue)), '[]')
         FROM jobs_queue AS queue

@@ -4,6 +4,8 @@
 "use strict";
 {
   const PATIENCE = 15000;
+  // The longest pause between two requests, in seconds.
+  const LONGEST = 300;
   const FOCUSED = "a[href], button, summary, input, select, textarea";
 
   window.jobsLive = (name, done) => {
@@ -13,6 +15,8 @@
     let timer = 0;
     let isAsking = false;
     let isPressed = false;
+    // How often in a row the site did not answer: it is asked ever more rarely then.
+    let failures = 0;
 
     function tell(what, isShown) {
       const told = box.querySelector(what);
@@ -84,7 +88,9 @@
       let goesOn = true;
       try {
         goesOn = await read();
+        failures = 0;
       } catch {
+        failures += 1;
         const told = box.querySelector(".jobs-lost span");
         if (told) told.textContent = clock();
         tell(".jobs-lost", true);
@@ -96,7 +102,8 @@
     function plan() {
       clearTimeout(timer);
       if (document.visibilityState !== "visible") return;
-      timer = setTimeout(refresh, 1000 * Number(box.dataset.every));
+      const pause = Number(box.dataset.every) * 2 ** Math.min(failures, 6);
+      timer = setTimeout(refresh, 1000 * Math.min(pause, LONGEST));
     }
 
     document.addEventListener("pointerdown", () => { isPressed = true; });
