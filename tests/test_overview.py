@@ -107,7 +107,9 @@ def test_a_worker_that_died_is_shown_for_an_hour_with_what_became_of_its_jobs(
 
     text = page(superuser, FRONT)
 
-    words = r"The worker web-2 \(vm, process 41\) died 4 min \d\d s ago; 3 of its jobs were rescued."
+    words = (
+        r"The worker web-2 \(vm, process 41\) died 4 min \d\d s ago; 3 of its jobs were rescued."
+    )
     assert re.search(words, text)
     # One of that name lives again; the other is long ago.
     assert "worker web-1 (" not in text
