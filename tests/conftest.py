@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from jobs.lifecycle import START, Brought, Claimed, Lane, Place
 from jobs.worker import Options, presence
 from tests.eventually import eventually
 from tests.one_runner import OneRunner
+from tests.own_server import Own
 from tests.workers import WorkerProcess
 
 pytest_plugins = ["jobs.pytest_plugin"]
@@ -123,3 +126,15 @@ def one_runner(alone: None) -> Iterator[Callable[..., OneRunner]]:
     yield make
     for runner in made:
         runner.close()
+
+
+@pytest.fixture
+def own() -> Iterator[Own]:
+    # Not pytest's own folder: each session that starts closes that to other users, and as root
+    # the server is one.
+    with tempfile.TemporaryDirectory() as folder:
+        made = Own(Path(folder))
+        try:
+            yield made
+        finally:
+            made.close()

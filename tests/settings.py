@@ -1,5 +1,6 @@
 """The site's settings, and what tests change."""
 
+import ast
 import os
 from datetime import timedelta
 
@@ -52,3 +53,8 @@ if "JOBS_TEST_EVERY_SECOND" in os.environ:
 # Each test's connections are its own, and closed with it.
 for database in DATABASES.values():
     database["CONN_MAX_AGE"] = int(os.environ.get("JOBS_TEST_AGE", "0"))
+    if "JOBS_TEST_HEALTH_CHECKS" in os.environ:
+        database["CONN_HEALTH_CHECKS"] = True
+# A mistake.
+if "JOBS_TEST_JOBS" in os.environ:
+    JOBS = ast.literal_eval(os.environ["JOBS_TEST_JOBS"])

@@ -6,12 +6,15 @@ import asyncio
 import itertools
 import logging
 import os
+import signal
 import subprocess
 import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from jobs import Cancel, Context, Retry, Snooze, current_context, task
 from jobs.errors import JobsError
@@ -457,3 +460,73 @@ def logs_and_progresses(context: Context) -> None:
 def progresses_for(context: Context, seconds: float) -> None:
     context.set_progress(1, 2)
     time.sleep(seconds)
+
+
+@task
+def enqueues_one() -> None:
+    for _ in range(8):
+        noop.enqueue()
+
+
+@task(atomic=True)
+def asks_atomically() -> int:
+    return asks_the_database.func()
+
+
+@task
+async def asks_the_database_async() -> int:
+    return await sync_to_async(asks_the_database.func)()
+
+
+@task
+def blocks_the_interrupt() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGVTALRM})
+
+
+@task
+def ignores_the_interrupt() -> None:
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+
+
+@task
+def takes_all_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGVTALRM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@task(timeout=timedelta(seconds=0.3))
+def naps_under_a_limit() -> None:
+    time.sleep(20)
+
+
+@task
+def prints(text: str) -> None:
+    print(text)
+
+
+@task(takes_context=True)
+def waits_for_the_stop(context: Context) -> str:
+    while not context.is_stopping():
+        time.sleep(0.01)
+    return "saw it"
+
+
+@task
+def fails_at_first() -> None:
+    if current_context().attempt == 1:
+        raise ValueError("at first")
+
+
+if "JOBS_TEST_HEAR_RUNNERS" in os.environ:
+    from jobs.signals import runner_started, runner_stopping
+
+    def _hears(word: str, runner: str) -> None:
+        print(f"heard: {word} {runner} {os.getpid()}")
+
+    # Receivers are kept weakly.
+    hears = [
+        lambda runner, **_: _hears("started", runner),
+        lambda runner, **_: _hears("stopping", runner),
+    ]
+    runner_started.connect(hears[0])
+    runner_stopping.connect(hears[1])

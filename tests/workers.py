@@ -30,18 +30,23 @@ class WorkerProcess:
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [*before, sys.executable, str(ROOT / "manage.py"), command, *arguments],
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "JOBS_TEST_DATABASE": str(connection.settings_dict["NAME"]),
-                "JOBS_TEST_SECOND": str(connections["second"].settings_dict["NAME"]),
-                "PYTHONPATH": str(ROOT),
-                **environment,
-            },
+            env=self.environment(**environment),
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    @staticmethod
+    def environment(**more: str) -> dict[str, str]:
+        """In which manage.py works on the test's databases."""
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "JOBS_TEST_DATABASE": str(connection.settings_dict["NAME"]),
+            "JOBS_TEST_SECOND": str(connections["second"].settings_dict["NAME"]),
+            "PYTHONPATH": str(ROOT),
+            **more,
+        }
 
     @property
     def pid(self) -> int:

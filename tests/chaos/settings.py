@@ -18,9 +18,11 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     }
 }
+# In seconds.
+TIMEOUT = float(os.environ.get("CHAOS_TIMEOUT", "6"))
 JOBS = {
-    "HEARTBEAT_INTERVAL": timedelta(seconds=1),
-    "HEARTBEAT_TIMEOUT": timedelta(seconds=6),
+    "HEARTBEAT_INTERVAL": timedelta(seconds=TIMEOUT / 6),
+    "HEARTBEAT_TIMEOUT": timedelta(seconds=TIMEOUT),
     "INTERRUPT_GRACE": timedelta(seconds=1),
     "GRACE_PERIOD": timedelta(seconds=5),
     # Innocent jobs meet many kills here.
@@ -40,3 +42,7 @@ if "CHAOS_DEAF" in os.environ:
         "keepalives_count": seconds,
         "connect_timeout": seconds,
     }
+# Through a proxy that reads the protocol.
+if "CHAOS_PORT" in os.environ:
+    DATABASES["default"]["PORT"] = os.environ["CHAOS_PORT"]
+    DATABASES["default"]["OPTIONS"] = {"sslmode": "disable", "gssencmode": "disable"}

@@ -7,106 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from project.private_postgres.server import Server
 from tests.eventually import eventually
-
-ROOT = Path(__file__).parent.parent.parent
-_JOB = """
-INSERT INTO jobs_job (task, arguments)
-VALUES ('tests.chaos.tasks.plain', jsonb_build_object(
-    'args', jsonb_build_array(%s::int, %s::float8), 'kwargs', '{}'::jsonb
-)) RETURNING id
-"""
-
-
-class Own:
-    """The server, and what runs on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.server = Server(folder / "postgres")
-        self.server.ensure_running()
-        self.environment = {
-            **os.environ,
-            "CHAOS_HOST": str(self.server.socket_folder),
-            "CHAOS_FOLDER": str(folder),
-            "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        }
-        subprocess.run(self.command("migrate", "-v", "0"), env=self.environment, check=True)
-        self._started: list[subprocess.Popen[bytes]] = []
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, str(ROOT / "manage.py"), *arguments]
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        with (self.folder / "log.txt").open("ab") as log:
-            worker = subprocess.Popen(
-                self.command("runworker", *arguments),
-                env=self.environment | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=ROOT,
-            )
-        self._started.append(worker)
-        return worker
-
-    @contextlib.contextmanager
-    def connect(self) -> Iterator[psycopg.Connection[Any]]:
-        where = f"postgresql://postgres@/postgres?host={self.server.socket_folder}"
-        with psycopg.connect(where, autocommit=True) as connection:
-            yield connection
-
-    def enqueue(self, seconds: float) -> Any:
-        with self.connect() as connection:
-            row = connection.execute(_JOB, [1, seconds]).fetchone()
-            assert row is not None
-            return row[0]
-
-    def state(self, id_: Any) -> tuple[str, int, int]:
-        with self.connect() as connection:
-            found = connection.execute(
-                "SELECT state, attempt, losses FROM jobs_job WHERE id = %s", [id_]
-            ).fetchone()
-        assert found is not None
-        return found
-
-    def ticks(self) -> int:
-        with self.connect() as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM jobs_job WHERE schedule_id IS NOT NULL"
-            ).fetchone()
-        assert found is not None
-        return int(found[0])
-
-    def close(self) -> None:
-        for worker in self._started:
-            worker.terminate()
-        for worker in self._started:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(10)
-            worker.kill()
-        self.server.stop("immediate")
-
-
-@pytest.fixture
-def own() -> Iterator[Own]:
-    # Not pytest's own folder: each session that starts closes that to other users, and as root
-    # the server is one.
-    with tempfile.TemporaryDirectory() as folder:
-        made = Own(Path(folder))
-        try:
-            yield made
-        finally:
-            made.close()
+from tests.own_server import JOB, ROOT, Own, cpu_seconds
 
 
 def test_a_crash_of_postgresql_costs_no_job_and_no_process(own: Own) -> None:
@@ -151,7 +60,7 @@ def test_without_a_free_connection_a_worker_waits_and_does_not_spin(own: Own) ->
             while True:
                 stack.enter_context(own.connect())
         before = cpu_seconds(worker.pid)
-        job = mine.execute(_JOB, [2, 0]).fetchone()
+        job = mine.execute(JOB, [2, 0]).fetchone()
         time.sleep(3)
         # It kept trying; that it busied a core would be 3 s.
         assert cpu_seconds(worker.pid) - before < 1.0
@@ -176,11 +85,11 @@ def test_a_server_that_is_the_primary_no_more_is_left_for_whoever_is(own: Own) -
 
     before = connected_at()
     with own.connect() as connection:
-        job = connection.execute(_JOB, [2, 0.0]).fetchone()
+        job = connection.execute(JOB, [2, 0.0]).fetchone()
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         connection.execute("SELECT pg_reload_conf()")
         connection.execute("SET default_transaction_read_only = off")
-        later = connection.execute(_JOB, [3, 0.0]).fetchone()
+        later = connection.execute(JOB, [3, 0.0]).fetchone()
         eventually(lambda: connected_at() != before)
         connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
         connection.execute("SELECT pg_reload_conf()")
@@ -190,16 +99,6 @@ def test_a_server_that_is_the_primary_no_more_is_left_for_whoever_is(own: Own) -
     eventually(lambda: own.state(later[0])[0] == "succeeded", within=20)
     eventually(lambda: own.state(job[0])[0] == "succeeded", within=20)
     assert worker.poll() is None
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of a process and its children."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    ticks = 0
-    for one in [str(pid), *listed]:
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_who_waits_for_a_job_waits_for_postgresql_too(own: Own) -> None:

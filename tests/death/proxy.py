@@ -1,0 +1,98 @@
+"""A proxy before PostgreSQL that stops forwarding a connection at the boundary of any message, and
+keeps both of its ends open: what a network does that swallows packets, and what no FIN tells."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+# The first message of a client has no type byte.
+_STARTUP = -1
+
+
+class Flow:
+    """One direction of a connection: counts whole messages."""
+
+    def __init__(self, *, is_client: bool) -> None:
+        self.messages = 0
+        self._buffer = b""
+        self._is_startup = is_client
+
+    def take(self, data: bytes, most: int | None) -> bytes:
+        """What may be forwarded: whole messages, until there have been `most` (None: all)."""
+        self._buffer += data
+        taken = b""
+        while most is None or self.messages < most:
+            head = 4 if self._is_startup else 5
+            if len(self._buffer) < head:
+                break
+            [length] = struct.unpack("!I", self._buffer[head - 4 : head])
+            size = length if self._is_startup else length + 1
+            if len(self._buffer) < size:
+                break
+            taken, self._buffer = taken + self._buffer[:size], self._buffer[size:]
+            self._is_startup = False
+            self.messages += 1
+        return taken
+
+
+# (number of the connection, "client" or "server") → after how many messages of that side the
+# connection is frozen; None: never.
+Plan = Callable[[int, str], int | None]
+
+
+class Proxy:
+    """Listens on loopback, forwards to a Unix socket."""
+
+    def __init__(self, target: Path, plan: Plan) -> None:
+        self._target = target
+        self.plan = plan
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        self.frozen = 0
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._target))
+                self._open += [client, server]
+                number, self.connections = self.connections, self.connections + 1
+                threading.Thread(
+                    target=self._forward, args=(number, client, server), daemon=True
+                ).start()
+
+    def _forward(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        flows = {
+            client: (Flow(is_client=True), server, self.plan(number, "client")),
+            server: (Flow(is_client=False), client, self.plan(number, "server")),
+        }
+        with contextlib.suppress(OSError):
+            while True:
+                readable, _, _ = select.select(list(flows), [], [])
+                for one in readable:
+                    flow, other, most = flows[one]
+                    data = one.recv(65_536)
+                    if not data:
+                        client.close()
+                        server.close()
+                        return
+                    other.sendall(flow.take(data, most))
+                    if most is not None and flow.messages >= most:
+                        # From now on nothing comes through, and nobody is told.
+                        self.frozen += 1
+                        return
+
+    def close(self) -> None:
+        self._listener.close()
+        for one in self._open:
+            one.close()
