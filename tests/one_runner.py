@@ -18,7 +18,7 @@ from tests.eventually import eventually
 class OneRunner:
     """A runner whose rounds the test takes itself, and whose slots are threads."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, serves: bool = True, **options: Any) -> None:
         self.options = Options(**{"threads": 2} | options)
         self.identity = Identity(ids.uuid7(), "test/1")
         self.connection = lifecycle.connect("jobs test")
@@ -29,7 +29,8 @@ class OneRunner:
         self.dispatcher = self.runner.dispatcher
         self.dispatcher.connect()
         self.thread = threading.Thread(target=self.runner.slots.serve, daemon=True)
-        self.thread.start()
+        if serves:
+            self.thread.start()
 
     def step_until(self, condition: Callable[[], Any]) -> None:
         def step() -> Any:
@@ -40,6 +41,7 @@ class OneRunner:
 
     def close(self) -> None:
         self.runner.slots.close()
-        self.thread.join(10)
+        if self.thread.is_alive():
+            self.thread.join(10)
         self.dispatcher.leave()
         self.connection.close()

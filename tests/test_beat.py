@@ -24,10 +24,11 @@ from django.utils import timezone
 from jobs import Job, beat, cron, lifecycle
 from jobs.beat import firing, serving
 from jobs.errors import InvalidCall, InvalidTask
-from jobs.models import Schedule
+from jobs.models import Refusal, Schedule
 from jobs.tasks import definition, registry
 from tests.beats.trial import Trial
 from tests.eventually import eventually
+from tests.refusing import refusing
 from tests.workers import WorkerProcess
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -586,6 +587,44 @@ def test_what_postgresql_refuses_does_not_sink_its_batch(
 
     assert "CheckViolation" in row("bad").problem
     assert Job.objects.get().schedule_id == row("good").pk
+
+
+@pytest.mark.parametrize("sqlstate", ["P0001", "40001", "55P03", "57014", "08006", "42501"])
+def test_a_trigger_that_refuses_one_schedules_job_stops_no_other(
+    declare: Declare, step: Callable[[], float | None], sqlstate: str
+) -> None:
+    declare(bad=HOUR, good=HOUR, fine=HOUR)
+    for name in ("bad", "good", "fine"):
+        make_due(name)
+    condition = f"NEW.schedule_id = {row('bad').pk}"
+    with refusing("jobs_job", "INSERT", condition, sqlstate):
+        step()
+
+    assert "the site refuses this row" in row("bad").problem
+    fired = set(Job.objects.values_list("schedule_id", flat=True))
+    assert fired == {row("good").pk, row("fine").pk}
+    Schedule.objects.filter(name="bad").update(task=row("bad").task)
+    step()
+    assert Job.objects.filter(schedule_id=row("bad").pk).exists()
+
+
+def test_a_schedule_of_which_nothing_may_be_written_stops_no_other_and_is_told_once(
+    declare: Declare, step: Callable[[], float | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    declare(bad=HOUR, good=HOUR)
+    make_due("bad")
+    make_due("good")
+    with refusing("jobs_schedule", "UPDATE", f"NEW.id = {row('bad').pk}"):
+        for _ in range(5):
+            step()
+
+        assert Job.objects.get().schedule_id == row("good").pk
+        refusal = Refusal.objects.get()
+        assert (refusal.subject, refusal.key) == ("schedule", str(row("bad").pk))
+    lines = [one for one in caplog.records if "refuse" in one.getMessage()]
+    assert len(lines) == 2
+    step()
+    assert Job.objects.count() == 2
 
 
 @pytest.mark.parametrize("change", ["ends_at = 'infinity'", "grace = '300000 years'"])

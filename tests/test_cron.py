@@ -488,3 +488,31 @@ def test_a_tz_database_that_is_replaced_is_read_anew(
     assert zones.have_changed({"Nowhere"})
     assert rule.next_after(summer, "UTC") == moment("2026-07-01T02:00")
     assert not zones.have_changed({"Nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [
+        ("0 9-9 * * *", "0 9 * * *"),
+        ("0 9-9/2 * * *", "0 9 * * *"),
+        ("5-5 * * * *", "5 * * * *"),
+        ("0 0 1-1 * *", "0 0 1 * *"),
+        ("0 0 * 3-3 *", "0 0 * 3 *"),
+        ("0 0 * mar-3 *", "0 0 * 3 *"),
+        ("0 0 * * mon-mon", "0 0 * * 1"),
+        ("0 0 * * MON-1", "0 0 * * 1"),
+        ("0 0 * * 7-7", "0 0 * * 0"),
+        ("0 0 * * 7-0", "0 0 * * 0"),
+        ("1-1,3 * * * *", "1,3 * * * *"),
+        ("0 9-10,12-12 * * *", "0 9,10,12 * * *"),
+        ("0 0 * * * 7-7", "0 0 * * * 7"),
+        ("0 0 * * 0-7", "0 0 * * *"),
+    ],
+)
+def test_a_range_of_one_value_is_that_value(line: str, same: str) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for _ in range(20):
+        tick = Cron(line).next_after(moment, "UTC")
+        assert tick == Cron(same).next_after(moment, "UTC")
+        assert tick is not None
+        moment = tick

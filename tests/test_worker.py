@@ -23,6 +23,7 @@ from jobs.outcomes import Cancelled, Failed, Outcome, Succeeded, TakenOver
 from jobs.worker import Options
 from jobs.worker.bell import Bell, Call
 from jobs.worker.board import Board
+from jobs.worker.claimer import STANDSTILL
 from jobs.worker.console import Console
 from jobs.worker.coroutines import CoroutineSlots
 from jobs.worker.demand import MOST_CLAIMED, Demand
@@ -657,6 +658,25 @@ def test_a_job_that_was_locked_when_it_ended_is_recorded_before_a_burst_ends(
 
     job.refresh()
     assert job.state == "succeeded"
+
+
+def test_what_is_given_back_is_claimed_before_anything_of_less_priority(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    """A machine so slow that no slot took the first job in time."""
+    second = enqueue(tasks.noop)
+    first = tasks.noop.using(priority=5).enqueue()
+    # A lone runner has a second connection for its claims.
+    runner = one_runner(serves=False, processes=1, threads=1)
+    runner.step_until(lambda: Job.objects.get(pk=first.pk).state == "running")
+    time.sleep(2 * STANDSTILL)
+    runner.step_until(lambda: Job.objects.get(pk=first.pk).attempt == 2)
+
+    assert Job.objects.get(pk=second.pk).attempt == 0
+    runner.thread.start()
+    runner.step_until(lambda: not Job.objects.filter(finished_at=None).exists())
+    rows = {job.pk: job for job in Job.objects.all()}
+    assert rows[first.pk].last_attempted_at < rows[second.pk].last_attempted_at
 
 
 def test_a_stopping_runner_gives_back_what_has_not_started(

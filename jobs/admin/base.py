@@ -44,9 +44,12 @@ def moment(name: str, description: Any) -> Any:
 
 
 def to_the_second(value: datetime) -> SafeString:
-    """Django's own format stops at the minute."""
+    """Django's own format stops at the minute, and tells no zone."""
+    local = localtime(value)
     return format_html(
-        '<span class="jobs-nowrap">{}</span>', f"{localtime(value):%Y-%m-%d %H:%M:%S}"
+        '<span class="jobs-nowrap" title="{}">{}</span>',
+        local.isoformat(timespec="milliseconds"),
+        f"{local:%Y-%m-%d %H:%M:%S %Z}",
     )
 
 

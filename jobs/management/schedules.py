@@ -74,7 +74,8 @@ def _last(row: Schedule, job: Job[Any] | None) -> str:
 
 
 def _moment(value: Any) -> str:
-    return f"{localtime(value):%Y-%m-%d %H:%M:%S}"
+    # The rule beside it may be of another zone.
+    return f"{localtime(value):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:

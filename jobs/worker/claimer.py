@@ -126,6 +126,10 @@ class Claimer:
             seen = lifecycle.glance(connection, lanes.glance_from())
             lanes.glanced(seen, began=began, now=time.monotonic())
 
+    def look_again(self) -> None:
+        """Look everywhere before the next claim: jobs stand behind the marks again."""
+        self._lanes.look_again()
+
     def _note_queues(self, connection: Connection, names: set[str]) -> None:
         now = time.monotonic()
         if now - self._queues_noted_at > _NOTE_AGAIN:

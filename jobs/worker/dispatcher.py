@@ -120,12 +120,10 @@ class Dispatcher:
         self._board.expect(0.0)
         now = time.monotonic()
         self._house_keep(connection, now)
-        if self.recorder.wants_apart:
-            self.recorder.write_apart(connection)
-        if self._claimer.accepted_now:
-            self._claimer.forget_refusals(connection)
+        self._see_to_refusals(connection)
+        gives_back, self.recorder.has_released = self.recorder.has_released, False
         wishes: list[Wish] = []
-        if not self._is_stopping:
+        if not (self._is_stopping or gives_back):
             wishes = self._claimer.wishes(
                 connection, now, look=self._rest.has_begun, rung=self._is_rung
             )
@@ -154,11 +152,20 @@ class Dispatcher:
             if moved or got:
                 self._moved_at = time.monotonic()
             self._hold(self._in_line)
+        if gives_back:
+            self._claimer.look_again()
+            return 0.0
         is_rung, self._is_rung = self._is_rung, False
         if is_rung and wishes and not got:
             # It is in another lane, or somebody else has it: look.
             return 0.0
         return self._next_wait(now, got, bool(wishes))
+
+    def _see_to_refusals(self, connection: Connection) -> None:
+        if self.recorder.wants_apart:
+            self.recorder.write_apart(connection)
+        if self._claimer.accepted_now:
+            self._claimer.forget_refusals(connection)
 
     def _part(
         self, connection: Connection, batch: list[Ended], wishes: list[Wish], error: Exception

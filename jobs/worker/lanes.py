@@ -56,6 +56,10 @@ class Lanes:
         oldest = 0.0 if at_once else _OLDEST
         return now - self._looked_at >= max(oldest, _pause_after(self._looks))
 
+    def look_again(self) -> None:
+        """However young the last look is, look everywhere next."""
+        self._looked_at = float("-inf")
+
     def wants_glance(self, now: float, *, at_once: bool) -> bool:
         """Whether to look a little behind the marks; asked when it is too early for a look."""
         last = max(self._looked_at, self._glanced_at)

@@ -90,6 +90,9 @@ class Recorder:
         self._told_at = 0.0
         self.logs = Logs(name)
         self._silences = Silences()
+        # Whether the next batch gives back jobs: nothing is claimed before that has committed, or a
+        # job of less priority would be claimed in their place.
+        self.has_released = False
         # How many attempts have ended here.
         self.ran = 0
         # Jobs that somebody wants cancelled.
@@ -128,6 +131,7 @@ class Recorder:
 
     def release(self, jobs: list[Claimed]) -> None:
         """Give back what has not started, with the next batch."""
+        self.has_released = self.has_released or bool(jobs)
         self._slots.done.extend(Ended(job, Released()) for job in jobs)
 
     def tell(self, job: Claimed, done: float, total: float | None, message: str) -> None:

@@ -64,11 +64,15 @@ def _links(job_id: str, task: str, kind: str) -> str:
 
 
 def _where(problem: Problem) -> str:
-    """The innermost line of the traceback, its path kept short."""
-    frames = re.findall(r'^  File "(.+)", line (\d+)', problem.traceback, re.M)
-    if not frames:
-        return ""
-    path, line = frames[-1]
+    """The site's innermost own line, or else the innermost of all; its path kept short."""
+    own = frames.own(problem.traceback)
+    if own:
+        path, line = own[-1].path, str(own[-1].line)
+    else:
+        found = re.findall(r'^  File "(.+)", line (\d+)', problem.traceback, re.M)
+        if not found:
+            return ""
+        path, line = found[-1]
     return f", {'/'.join(path.split('/')[-2:])}:{line}"
 
 

@@ -18,18 +18,25 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from project.private_postgres.server import Server
+from tests.death.proxy import Proxy
 
 if TYPE_CHECKING:
     from .audit import Done
 
 FOLDER = Path(".chaos")
+LIBFAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+# What PostgreSQL's environment has and workers' must not.
+_OF_THE_SERVER = ("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE")
 # Each with other slots, so that every kind of interruption is met; and with some to spare, so
 # that what was killed need not wait for one.
 WORKERS = (
@@ -55,9 +62,26 @@ _KINDS = {
 }  # fmt: skip
 # What is done, and how often of a hundred times.
 _EVENTS = {
-    "kill_runner": 34, "kill_worker": 6, "stop_worker": 6, "nap": 18, "coma": 2, "cut": 20,
-    "pause": 14,
+    "kill_runner": 30, "kill_worker": 6, "stop_worker": 6, "nap": 14, "coma": 2, "cut": 14,
+    "pause": 10, "lock": 5, "alter": 4, "refuse": 5, "clock": 2, "slow": 2,
 }  # fmt: skip
+# Tables that are locked, and for how long; and how long rows are refused, and commits are slow.
+_LOCKED, _LOCKED_FOR = ("jobs_job", "jobs_worker", "jobs_claim", "jobs_attempt"), (0.5, 4.0)
+_REFUSED = (("jobs_job", "UPDATE", "NEW.id"), ("jobs_attempt", "INSERT", "NEW.job_id"),
+            ("jobs_claim", "DELETE", "OLD.id"))  # fmt: skip
+_SLOW_FOR, _SLOW_COMMIT = (1.0, 4.0), "50000"
+# Of connections of the worker behind the proxy, one in so many is frozen, after so many messages.
+_FROZEN, _FROZEN_AFTER = 3, (30, 600)
+_TRIGGER = """
+CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF left(md5({column}::text), 1) = '{digit}' THEN RAISE EXCEPTION 'refused by chaos'; END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER chaos_refuse BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION chaos_refuse()
+"""
 
 
 def main() -> int:
@@ -77,6 +101,19 @@ def main() -> int:
     for name in ("log", "locks", "worker.log"):
         (folder / name).unlink(missing_ok=True)
     server = Server(folder / "postgres")
+    clock = folder / "clock"
+    if LIBFAKETIME is None:
+        print("no steps of the clock: libfaketime is not installed (a Debian package)")
+    else:
+        clock.write_text("+0")
+        # Of PostgreSQL alone, which inherits it.
+        os.environ |= {
+            "LD_PRELOAD": str(LIBFAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+    server.stop("immediate")
     server.ensure_running()
     try:
         os.environ |= {
@@ -101,6 +138,8 @@ class Chaos:
         self._folder = folder
         # Apart, so that what happens does not depend on how many jobs there were.
         self._draw = random.Random(seed)
+        self._proxy = Proxy(server.socket_folder / ".s.PGSQL.5432", self._freeze_at)
+        self._side = random.Random(seed + 2)
         self._jobs = random.Random(seed + 1)
         self._seconds = seconds
         self._workers: list[subprocess.Popen[bytes]] = []
@@ -111,13 +150,16 @@ class Chaos:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._backlog = 0
+        self._acts: list[threading.Thread] = []
+        # Once it settles, nothing more is frozen.
+        self._is_over = False
 
     def run(self) -> int:
         self._prepare()
         with contextlib.ExitStack() as stack:
             stack.callback(self._kill_all)
-            for arguments in WORKERS:
-                self._start(arguments)
+            for where, arguments in enumerate(WORKERS):
+                self._start(arguments, where)
             began = time.monotonic()
             self._at(began + 1.0, self._event)
             self._at(began + self._draw.uniform(10.0, 20.0), self._restart)
@@ -329,6 +371,96 @@ class Chaos:
         if until is None:
             self._at(time.monotonic() + seconds, resume)
 
+    # What is done beside, by a connection of its own.
+
+    def _beside(self, seconds: float, *statements: str, after: str = "") -> None:
+        """Run the statements in one transaction that stays open for so long; then `after`."""
+
+        def act() -> None:
+            where = f"postgresql://postgres@/postgres?host={self._server.socket_folder}"
+            with contextlib.suppress(psycopg.Error), psycopg.connect(where) as other:
+                other.execute("SET lock_timeout = '3s'")
+                for statement in statements:
+                    other.execute(statement)  # type: ignore[arg-type]
+                if after:
+                    other.commit()
+                time.sleep(seconds)
+                if after:
+                    other.execute(after)  # type: ignore[arg-type]
+
+        thread = threading.Thread(target=act, daemon=True)
+        thread.start()
+        self._acts.append(thread)
+
+    def _lock(self, where: int, which: float, how_long: float) -> None:
+        table = _LOCKED[int(which * len(_LOCKED))]
+        seconds = _between(_LOCKED_FOR, how_long)
+        self._beside(seconds, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        self._away(seconds + 1)
+        self._done.counts["tables locked"] += 1
+
+    def _alter(self, where: int, which: float, how_long: float) -> None:
+        """A reader, as a dump is, and an ALTER TABLE that waits behind it."""
+        table, seconds = _LOCKED[int(which * len(_LOCKED))], _between(_LOCKED_FOR, how_long)
+        self._beside(seconds, f"SELECT count(*) FROM {table}")
+        change = f"ALTER TABLE {table} ALTER COLUMN id SET STATISTICS 100"
+        self._at(time.monotonic() + 0.2, lambda: self._beside(0.0, change))
+        self._away(seconds + 4)
+        self._done.counts["tables altered behind a reader"] += 1
+
+    def _refuse(self, where: int, which: float, how_long: float) -> None:
+        table, event, column = _REFUSED[int(which * len(_REFUSED))]
+        seconds = _between(_LOCKED_FOR, how_long)
+        made = _TRIGGER.format(
+            table=table, event=event, column=column, digit=f"{int(how_long * 16):x}"
+        )
+        self._beside(seconds, made, after="DROP FUNCTION chaos_refuse() CASCADE")
+        self._away(seconds + 6)
+        self._done.counts["rows refused"] += 1
+
+    def _slow(self, where: int, which: float, how_long: float) -> None:
+        """As on a slow disk, each commit takes its time."""
+        seconds = _between(_SLOW_FOR, how_long)
+        self._configure(f"ALTER SYSTEM SET commit_delay = {_SLOW_COMMIT}")
+        self._configure("ALTER SYSTEM SET commit_siblings = 0")
+        self._at(time.monotonic() + seconds, self._quick)
+        self._away(seconds + 1)
+        self._done.counts["slow disks"] += 1
+
+    def _quick(self) -> None:
+        self._configure("ALTER SYSTEM RESET commit_delay")
+        self._configure("ALTER SYSTEM RESET commit_siblings")
+
+    def _configure(self, statement: str) -> None:
+        where = f"postgresql://postgres@/postgres?host={self._server.socket_folder}"
+        with contextlib.suppress(psycopg.Error), psycopg.connect(where, autocommit=True) as other:
+            other.execute(statement)  # type: ignore[arg-type]
+            other.execute("SELECT pg_reload_conf()")
+
+    def _clock(self, where: int, which: float, how_long: float) -> None:
+        """The clock of the database's machine steps, forward or back, and right again."""
+        if LIBFAKETIME is None:
+            return
+        offset = int((which - 0.5) * 240)
+        (self._folder / "clock").write_text(f"{offset:+d}s")
+        self._at(time.monotonic() + 1 + 3 * how_long, self._right)
+        self._away(10)
+        self._done.counts["steps of the clock"] += 1
+
+    def _right(self) -> None:
+        (self._folder / "clock").write_text("+0")
+
+    def _away(self, seconds: float) -> None:
+        """For so long it may take longer until what was killed runs again."""
+        began = time.monotonic_ns()
+        self._done.outages.append((began, began + int(seconds * 1e9)))
+
+    def _freeze_at(self, number: int, side: str, name: str) -> int | None:
+        """Of the workers' own connections only: a site's has no limit for an answer."""
+        if not name.startswith("jobs ") or self._side.randrange(2 * _FROZEN) or self._is_over:
+            return None
+        return self._side.randint(*_FROZEN_AFTER)
+
     def _restart(self) -> None:
         from django.db import connection
 
@@ -346,14 +478,18 @@ class Chaos:
 
     # Workers.
 
-    def _start(self, arguments: tuple[str, ...], where: int | None = None) -> None:
+    def _start(self, arguments: tuple[str, ...], where: int) -> None:
+        environment = {k: v for k, v in os.environ.items() if k not in _OF_THE_SERVER}
+        if where == len(WORKERS) - 1:
+            environment |= {"CHAOS_HOST": "127.0.0.1", "CHAOS_PORT": str(self._proxy.port)}
         with (self._folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "manage.py", "runworker", *arguments],
+                env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        if where is None:
+        if where == len(self._workers):
             self._workers.append(worker)
         else:
             self._workers[where] = worker
@@ -366,9 +502,14 @@ class Chaos:
         from jobs import Job
         from jobs.models import Worker
 
+        self._is_over = True
+        for act in self._acts:
+            act.join(20)
+        self._right()
+        self._quick()
         deadline = time.monotonic() + _SETTLE
         # No more events: only what undoes one, and cancellations.
-        keep = ("cancel", "<lambda>", "reap", "resume")
+        keep = ("cancel", "<lambda>", "reap", "resume", "_quick", "_right")
         self._later = [one for one in self._later if one[2].__name__ in keep]
         heapq.heapify(self._later)
         while time.monotonic() < deadline:
@@ -377,10 +518,13 @@ class Chaos:
                 if worker.poll() is not None:
                     self._start(WORKERS[where], where)
             with contextlib.suppress(Error):
-                dead = Worker.objects.exclude(pid__in=[worker.pid for worker in self._workers])
+                pids = [worker.pid for worker in self._workers]
+                dead = Worker.objects.exclude(pid__in=pids)
+                # One that is still starting would not know yet how to stop gently.
+                ready = Worker.objects.filter(pid__in=pids).exclude(runners=[])
                 if not (
                     self._later or Job.objects.filter(finished_at=None).exists() or dead.exists()
-                ):
+                ) and ready.count() == len(pids):
                     return True
             connection.close_if_unusable_or_obsolete()
             time.sleep(0.1)
@@ -415,6 +559,8 @@ class Chaos:
             wrong.insert(0, f"workers ended with {codes}")
         if strays := left_behind():
             wrong.insert(0, f"processes are left: {strays}")
+        self._done.counts["connections frozen"] = self._proxy.frozen
+        self._proxy.close()
         figures = {**report.figures, "done": dict(self._done.counts)}
         (self._folder / "report.json").write_text(json.dumps(figures, indent=1))
         print(json.dumps(figures, indent=1))
@@ -427,6 +573,10 @@ class Chaos:
             f"{len(wrong) or 'no'} promises broken"
         )
         return 1 if wrong else 0
+
+
+def _between(bounds: tuple[float, float], share: float) -> float:
+    return bounds[0] + share * (bounds[1] - bounds[0])
 
 
 def children(pid: int) -> list[int]:

@@ -12,10 +12,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": os.environ["CHAOS_HOST"],
         "NAME": "postgres",
-        "USER": "postgres",
+        "USER": os.environ.get("CHAOS_USER", "postgres"),
         "CONN_MAX_AGE": None,
-        # A connection that the server has dropped is opened anew, not complained about.
-        "CONN_HEALTH_CHECKS": True,
     }
 }
 # In seconds.

@@ -280,7 +280,8 @@ def half_open(timeout: float, draw: random.Random) -> list[str]:
             for _ in range(6)
         }
         proxy = Proxy(
-            own.server.socket_folder / ".s.PGSQL.5432", lambda number, side: at.get((number, side))
+            own.server.socket_folder / ".s.PGSQL.5432",
+            lambda number, side, name: at.get((number, side)),
         )
         through = {"CHAOS_HOST": "127.0.0.1", "CHAOS_PORT": str(proxy.port)}
         try:

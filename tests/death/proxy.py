@@ -11,9 +11,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-# The first message of a client has no type byte.
-_STARTUP = -1
-
 
 class Flow:
     """One direction of a connection: counts whole messages."""
@@ -41,9 +38,9 @@ class Flow:
         return taken
 
 
-# (number of the connection, "client" or "server") → after how many messages of that side the
-# connection is frozen; None: never.
-Plan = Callable[[int, str], int | None]
+# (number of the connection, "client" or "server", application_name) → after how many messages of
+# that side the connection is frozen; None: never.
+Plan = Callable[[int, str, str], int | None]
 
 
 class Proxy:
@@ -72,9 +69,11 @@ class Proxy:
                 ).start()
 
     def _forward(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        # What the client says first names it.
+        name = _name(client.recv(65_536, socket.MSG_PEEK))
         flows = {
-            client: (Flow(is_client=True), server, self.plan(number, "client")),
-            server: (Flow(is_client=False), client, self.plan(number, "server")),
+            client: (Flow(is_client=True), server, self.plan(number, "client", name)),
+            server: (Flow(is_client=False), client, self.plan(number, "server", name)),
         }
         with contextlib.suppress(OSError):
             while True:
@@ -93,6 +92,13 @@ class Proxy:
                         return
 
     def close(self) -> None:
+        """End everything, frozen or not."""
         self._listener.close()
         for one in self._open:
             one.close()
+
+
+def _name(startup: bytes) -> str:
+    """The application_name of a client's first message."""
+    _, _, found = startup.partition(b"application_name\0")
+    return found.partition(b"\0")[0].decode(errors="replace")

@@ -1,0 +1,1 @@
+"""Does one refused row hurt anything else? See __main__.py."""
