@@ -9,7 +9,7 @@ BENCH_VENV ?= .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check serve bench bench-quick bench-beat bench-admin soak chaos beats conformance wagtail zones pictures messages clean
+.PHONY: help demo test check serve bench bench-quick bench-beat bench-admin soak chaos death fuzz beats conformance wagtail zones pictures messages clean
 
 help: ## List what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ check: $(READY) ## Formatting, lint, floors, types, Django's checks, migrations
 	@$(BIN)/python manage.py check --fail-level WARNING
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python -m bench.budget
+	@git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null | \
+		awk '$$1 > 1000000 { print $$2 " has " $$1 " bytes: no tracked file is larger than 1 MB"; wrong = 1 } \
+		END { exit wrong }'
 
 serve: $(READY) ## Keep site, worker and beat running, to look at
 	@$(BIN)/python manage.py serve
@@ -50,6 +53,13 @@ bench-admin: $(READY) ## The admin's pages with a million jobs: queries, and tim
 
 chaos: $(READY) ## Break everything at random for ten minutes, and audit; MINUTES=1 SEED=7
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+death: $(READY) ## Locks, stalls, clocks, half-open connections: who is declared dead? ROUNDS=3 SEED=7
+	@$(BIN)/python -m tests.death --timeout $(or $(TIMEOUT),6) --rounds $(or $(ROUNDS),1) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(READY) ## Refuse random rows with random errors while jobs run; MINUTES=1 SEED=7
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
 
 beats: $(READY) ## Three beats, two minutes, some killed and stopped: is each tick fired once?
 	@$(BIN)/python -m tests.beats --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
