@@ -12,6 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+try:
+    # Without the enums that the module `signal` makes of each answer: this is the hot path.
+    from _signal import getsignal, pthread_sigmask
+except ImportError:
+    from signal import getsignal, pthread_sigmask
+
 Handler = Callable[[int, FrameType | None], None]
 
 # Signals that go to every process of a terminal, or are meant for the supervisor, which decides.
@@ -24,14 +30,14 @@ class Remains:
     def __init__(self) -> None:
         self._folder = Path.cwd()
         self._handlers: dict[signal.Signals, Handler] = {}
-        self._mask: set[int | signal.Signals] = set()
+        self._mask: object = set()
 
     def take_signals(self, on_term: Handler) -> None:
         """Set the runner's handlers. Called in the main thread, before the slots serve."""
         self._handlers = {signal.SIGTERM: on_term} | dict.fromkeys(IGNORED, _nothing)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._mask = pthread_sigmask(signal.SIG_BLOCK, ())
 
     def keep(self, number: signal.Signals, handler: Handler) -> None:
         """Set one more handler, which is put back after jobs that replace it."""
@@ -41,10 +47,10 @@ class Remains:
     def sweep(self) -> None:
         """Put right what the last job has changed. Never raises."""
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if signal.pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        if pthread_sigmask(signal.SIG_BLOCK, ()) != self._mask:
+            pthread_sigmask(signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
+            if getsignal(number) is not handler:
                 signal.signal(number, handler)
         # The folder may have been deleted: a deployment that removes the last release.
         with contextlib.suppress(OSError):
