@@ -121,7 +121,7 @@ def test_a_mark_is_never_ahead_of_the_clock() -> None:
     lanes = looked(Lanes(), Seen({LOW: Place(90_000.0, "z")}, at=1000.0))
 
     assert lanes.due(90_000.0) == {LOW: Place(1000.0, START.id)}
-    lanes.glanced(Seen({}, at=1010.0), began=10.0, now=10.0)
+    lanes.glanced(Seen({}, at=1010.0), [LOW], began=10.0, now=10.0)
     assert lanes.due(90_000.0) == {}
     assert lanes.glance_from() == {LOW: 1005.0}
 
@@ -134,7 +134,7 @@ def test_looks_cost_a_twentieth_of_the_time_and_glances_go_on_meanwhile() -> Non
     assert not lanes.wants_look(20.9, at_once=True)
     assert lanes.wants_look(21.0, at_once=False)
     assert lanes.wants_glance(1.1, at_once=False)
-    lanes.glanced(Seen({}, at=1000.0), began=1.1, now=1.2)
+    lanes.glanced(Seen({}, at=1000.0), [LOW], began=1.1, now=1.2)
     assert not lanes.wants_glance(2.0, at_once=True)
     assert lanes.wants_glance(3.3, at_once=False)
 
@@ -171,6 +171,19 @@ def test_a_lane_that_stays_empty_is_forgotten() -> None:
     assert set(lanes.glance_from()) == {LOW}
     looked(lanes, Seen({}, at=1100.0), began=100.0, now=100.0)
     assert lanes.glance_from() == {}
+
+
+def test_of_thousands_of_lanes_a_glance_goes_only_into_those_used_last() -> None:
+    many = [Lane(f"queue {number}", 0) for number in range(3000)]
+    lanes = looked(Lanes(), Seen({lane: Place(900.0, "a") for lane in many}, at=1000.0))
+
+    assert lanes.glance_from() == {}
+    assert not lanes.wants_glance(1.0, at_once=True)
+    for lane in [*many[:200], many[136]]:
+        lanes.claimed({lane: Place(950.0, "b")})
+    assert set(lanes.glance_from()) == set(lanes.marks()) == set(many[136:200])
+    lanes.glanced(Seen({}, at=1001.0), lanes.glance_from(), began=1.0, now=1.0)
+    assert set(lanes.due(1.0)) == {*many[:136], *many[200:]}
 
 
 # Rest.

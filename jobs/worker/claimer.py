@@ -123,8 +123,9 @@ class Claimer:
             lanes.looked(seen, own, began=began, now=time.monotonic())
         elif lanes.wants_glance(now, at_once=at_once):
             began = time.monotonic()
-            seen = lifecycle.glance(connection, lanes.glance_from())
-            lanes.glanced(seen, began=began, now=time.monotonic())
+            since = lanes.glance_from()
+            seen = lifecycle.glance(connection, since)
+            lanes.glanced(seen, since, began=began, now=time.monotonic())
 
     def look_again(self) -> None:
         """Look everywhere before the next claim: jobs stand behind the marks again."""
