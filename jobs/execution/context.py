@@ -93,7 +93,7 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt: from 1, rising, perhaps with gaps."""
+        """The number of this attempt, from 1: every start counts, also after a `Snooze`."""
         return int(self._claimed.attempt)
 
     @property

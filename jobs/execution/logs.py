@@ -35,30 +35,31 @@ class Log:
         self.next_at = 0.0
         self._first: list[str] = []
         self._last: deque[str] = deque()
-        # For each of the two, in characters.
+        # For each of the two, in bytes.
         self._room = most // 2
         self._size = 0
 
     def add(self, line: str) -> None:
         """The first lines, as long as there is room, and then the last ones."""
         self.lines += 1
-        if not self._last and self._size + len(line) <= self._room:
+        size = _bytes_of(line)
+        if not self._last and self._size + size <= self._room:
             self._first.append(line)
-            self._size += len(line)
+            self._size += size
             return
         if not self._last:
             self._size = 0
         self._last.append(line)
-        self._size += len(line)
+        self._size += size
         if self._size > self._room:
             self._trim()
 
     def _trim(self) -> None:
         # Counted anew: several may have counted at once.
         last = list(self._last)
-        size = sum(map(len, last))
+        size = sum(map(_bytes_of, last))
         while size > self._room - self._room // 4 and len(last) > 1:
-            size -= len(last.pop(0))
+            size -= _bytes_of(last.pop(0))
         self._last, self._size = deque(last), size
 
     @property
@@ -70,6 +71,11 @@ class Log:
         if left_out > 0:
             first.append(f"… {left_out:,} …")
         return "\n".join((*first, *last))
+
+
+def _bytes_of(line: str) -> int:
+    """How many it takes in PostgreSQL, with the end of the line."""
+    return 1 + (len(line) if line.isascii() else len(line.encode()))
 
 
 class _NoLock:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
-from jobs import enqueue, enqueue_many
+from jobs import conf, enqueue, enqueue_many
 from jobs.errors import JobFailed
 from jobs.models import Claim, Job, Worker
 from tests import tasks
@@ -96,7 +96,7 @@ def test_ten_thousand_jobs_run_once_each_though_processes_are_killed(
     eventually(lambda: not Claim.objects.exists())
 
 
-def test_a_killed_runners_job_starts_again_within_a_second(
+def test_a_killed_runners_job_starts_again_at_once(
     start_worker: Start, tmp_path: Path
 ) -> None:
     worker = start_worker("--processes", "1").until_ready()
@@ -106,8 +106,8 @@ def test_a_killed_runners_job_starts_again_within_a_second(
     os.kill(worker.runners()[0], signal.SIGKILL)
     killed_at = time.monotonic()
 
-    eventually(lambda: Job.objects.get(pk=job.pk).attempt == 2)
-    assert time.monotonic() - killed_at < 2
+    eventually(lambda: Job.objects.get(pk=job.pk).attempt == 2, within=30)
+    assert time.monotonic() - killed_at < conf.settings().heartbeat_timeout.total_seconds() / 3
     job.wait(timeout=20)
     job.refresh()
     assert (job.state, job.losses, job.failures) == ("succeeded", 1, 0)
