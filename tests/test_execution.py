@@ -1,13 +1,16 @@
 """Run one job and judge how it ended, without a worker."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connections, transaction
+from psycopg import IsolationLevel
 
 from jobs import Cancel, Context, Job, Retry, Snooze, current_context, enqueue, lifecycle, task
 from jobs.errors import JobCancelled, JobFailed, JobTimeout, OutsideJob, WaitRefused
@@ -25,6 +28,8 @@ from jobs.outcomes import (
 )
 from jobs.tasks import Task, as_task
 from tests import tasks
+from tests.eventually import eventually
+from tests.one_runner import OneRunner
 
 
 def claimed(arguments: str = '{"args": [], "kwargs": {}}', **changes: Any) -> Claimed:
@@ -271,6 +276,86 @@ def test_an_on_commit_hook_that_raises_does_not_undo_a_success(
 
     assert outcome == Committed()
     assert job.state == "succeeded"
+
+
+@task(atomic=True)
+def renames(pk: int, started: str, goes_on: str) -> None:
+    User.objects.filter(pk=pk).update(username="bea")
+    current_context().set_progress(1, 2)
+    Path(started).touch()
+    eventually(Path(goes_on).exists, within=60)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "started", tmp_path / "goes on"
+
+
+def test_a_cancellation_that_waits_for_what_an_atomic_task_holds_gets_it(
+    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+) -> None:
+    started, goes_on = paths
+    user = User.objects.create(username="ada")
+    job = renames.enqueue(user.pk, str(started), str(goes_on))
+    runner = one_runner()
+    runner.step_until(started.exists)
+
+    with transaction.atomic():
+        # It holds the job's row, which the task's end needs, and needs the user's, which the
+        # task holds.
+        job.cancel(by="ada", because="enough")
+        goes_on.touch()
+        User.objects.filter(pk=user.pk).update(username="cleo")
+    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    job.refresh()
+    user.refresh_from_db()
+    assert (job.state, job.cancelled_by, job.failures) == ("cancelled", "ada", 0)
+    assert user.username == "cleo"
+
+
+@pytest.fixture
+def repeatable_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = connections.settings["default"]["OPTIONS"]
+    monkeypatch.setitem(options, "isolation_level", IsolationLevel.REPEATABLE_READ)
+
+
+@pytest.mark.usefixtures("repeatable_read")
+def test_an_atomic_task_under_repeatable_read_tells_no_progress_and_succeeds(
+    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+) -> None:
+    started, goes_on = paths
+    user = User.objects.create(username="ada")
+    job = renames.enqueue(user.pk, str(started), str(goes_on))
+    runner = one_runner()
+    runner.step_until(started.exists)
+    until = time.monotonic() + 1.5
+    runner.step_until(lambda: time.monotonic() > until)
+    assert Job.objects.get(pk=job.pk).progress is None
+    goes_on.touch()
+    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    job.refresh()
+    assert (job.state, job.failures, job.attempt) == ("succeeded", 0, 1)
+
+
+@pytest.mark.usefixtures("repeatable_read")
+def test_a_change_of_its_row_under_repeatable_read_lets_an_atomic_task_run_again(
+    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+) -> None:
+    started, goes_on = paths
+    user = User.objects.create(username="ada")
+    job = renames.enqueue(user.pk, str(started), str(goes_on))
+    runner = one_runner()
+    runner.step_until(started.exists)
+    Job.objects.filter(pk=job.pk).update(metadata={"seen": True})
+    goes_on.touch()
+    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    job.refresh()
+    user.refresh_from_db()
+    assert (job.state, job.failures, job.attempt) == ("succeeded", 0, 2)
+    assert user.username == "bea"
 
 
 # Waiting.

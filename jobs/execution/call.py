@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from psycopg.errors import TransactionRollback
+from psycopg.errors import DeadlockDetected, SerializationFailure
 
 from jobs import codec, conf
 from jobs.errors import InvalidCall, JobsError
@@ -200,7 +200,7 @@ def _finish(finish: Finish, connection: Any, job: Claimed, result: str | None) -
     try:
         if not finish(connection, job, result):
             raise _ClaimLost(TakenOver())
-    except TransactionRollback as error:
+    except (SerializationFailure, DeadlockDetected) as error:
         # Under REPEATABLE READ or SERIALIZABLE another's change of the job's own row, as a
         # cancellation, is a conflict. The work is undone, so again, and soon.
         raise _ClaimLost(Snoozed(_RUN_AGAIN)) from error
