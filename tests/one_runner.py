@@ -26,6 +26,8 @@ class OneRunner:
             self.connection, self.identity.worker_id, self.options, [self.identity.runner]
         )
         self.runner = Runner(self.options, self.identity, Board(), Bell())
+        # Handlers of signals may be set in the main thread only, which is not the slots' here.
+        self.runner.slots._keep_handler = lambda number, handler: None
         self.dispatcher = self.runner.dispatcher
         self.dispatcher.connect()
         self.thread = threading.Thread(target=self.runner.slots.serve, daemon=True)

@@ -111,15 +111,17 @@ def test_quit_stops_at_once_and_gives_back(start_worker: Start) -> None:
     assert not Claim.objects.exists()
 
 
-def test_usr1_shows_where_the_runners_are_and_usr2_does_nothing(start_worker: Start) -> None:
+def test_usr1_shows_where_the_runners_are_and_usr2_does_nothing(
+    start_worker: Start, tmp_path: Path
+) -> None:
     worker = start_worker("--processes", "1").until_ready()
-    enqueue(tasks.nap, 3)
-    eventually(lambda: Job.objects.filter(state="running").exists())
+    enqueue(tasks.says_that_it_started, str(tmp_path / "started"), 10)
+    eventually((tmp_path / "started").exists)
     for number in (signal.SIGUSR2, signal.SIGUSR1):
         os.killpg(worker.pid, number)
 
-    eventually(lambda: "in nap" in worker.output)
-    eventually(lambda: Job.objects.filter(state="succeeded").exists())
+    eventually(lambda: "in says_that_it_started" in worker.output)
+    eventually(lambda: Job.objects.filter(state="succeeded").exists(), within=60)
     assert worker.stop() == 0
 
 
