@@ -219,6 +219,20 @@ def test_settings_set_options_by_pattern_but_not_over_using() -> None:
         assert enqueue(tasks.add, 1).queue_name == "default"
 
 
+def test_defaults_are_weaker_than_the_code_and_the_settings_of_tasks_stronger() -> None:
+    below = {"*": {"max_attempts": 4, "queue_name": "rest", "priority": 1}}
+    with override_settings(JOBS={"DEFAULTS": below}):
+        assert enqueue(tasks.noop).max_attempts == 4
+        flaky = enqueue(tasks.flaky, 1)
+        assert flaky.max_attempts == 3
+        assert flaky.queue_name == "rest"
+        assert tasks.noop.using(queue_name="loud").enqueue().queue_name == "loud"
+    above = {"tests.*": {"max_attempts": 7, "priority": 2}}
+    with override_settings(JOBS={"DEFAULTS": below, "TASKS": above}):
+        flaky = enqueue(tasks.flaky, 1)
+        assert (flaky.max_attempts, flaky.priority, flaky.queue_name) == (7, 2, "rest")
+
+
 def test_only_listed_queues_may_be_used_when_there_is_a_list() -> None:
     with (
         override_settings(JOBS={"QUEUES": ["default", "mail"]}),

@@ -510,6 +510,29 @@ def test_a_journey_ends_however_the_test_breaks() -> None:
 
 
 @pytest.mark.django_db
+def test_a_frozen_clock_makes_nothing_due_that_is_due_a_moment_later() -> None:
+    with travel(timedelta(hours=1), freeze=True):
+        made = [tasks.noop.using(run_after=timedelta(milliseconds=1)).enqueue() for _ in range(3)]
+        time.sleep(0.01)
+        assert run_jobs() == []
+        with travel(timedelta(milliseconds=1), freeze=True):
+            assert len(run_jobs()) == 3
+        assert len({job.enqueued_at for job in made}) == 1
+    assert abs(enqueue(tasks.noop).enqueued_at - timezone.now()) < timedelta(minutes=1)
+
+
+@pytest.mark.django_db
+def test_the_setting_lets_jobs_run_at_once_as_long_as_it_stands() -> None:
+    with override_settings(JOBS={"IMMEDIATE": True}):
+        job = enqueue(enqueues_another, 2)
+        assert job.return_value == 2
+        with override_settings(JOBS={"IMMEDIATE": False}):
+            assert enqueue(tasks.noop).state == "queued"
+        assert enqueue(tasks.noop).state == "succeeded"
+    assert enqueue(tasks.noop).state == "queued"
+
+
+@pytest.mark.django_db
 def test_a_beat_fires_what_is_due_at_the_time_travelled_to() -> None:
     nightly = {"nightly": {"task": "tests.tasks.told_its_tick", "schedule": "0 3 * * *"}}
     nightly["nightly"]["tick_argument"] = "tick"
