@@ -1,5 +1,6 @@
 """Each verb on real rows: what it changes, and what it refuses."""
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from jobs.outcomes import (
     Succeeded,
 )
 from jobs.testing import make_job
+from jobs.worker.sweeper import Sweeper
 from tests import tasks
 
 Claim_ = Callable[..., list[Claimed]]
@@ -419,6 +421,45 @@ def test_a_locked_row_keeps_its_claim_until_it_can_be_given_back(
 
     assert lifecycle.give_back(connection, claimed.claim, note="", charged=True)
     assert not Claim.objects.exists()
+
+
+def test_running_jobs_without_the_row_of_a_claim_are_found_and_given_back(
+    connection: Connection, claim: Claim_
+) -> None:
+    enqueue_many(tasks.noop, [()] * 5)
+    jobs = [*claim(2), *claim(3)]
+    Claim.objects.all().delete()
+    # Their worker lives, and runs them.
+    last, found = lifecycle.adopt(connection, lifecycle.FIRST, 3)
+    assert (last, found) == (sorted(job.id for job in jobs)[2], 0)
+
+    Worker.objects.all().delete()
+    assert lifecycle.adopt(connection, lifecycle.FIRST, 100)[1] == 5
+    assert lifecycle.adopt(connection, last, 100)[1] == 0
+    assert lifecycle.adopt(connection, jobs[-1].id, 100) == (None, 0)
+    orphans = lifecycle.orphans(connection, ids.uuid7(), [])
+    assert {orphan.claim for orphan in orphans} == {job.claim for job in jobs}
+    for orphan in orphans:
+        lifecycle.give_back(connection, orphan.claim, charged=True, note="")
+    assert set(Job.objects.values_list("state", "losses")) == {("queued", 1)}
+    assert not Claim.objects.exists()
+
+
+def test_the_sweep_goes_over_all_jobs_in_parts(connection: Connection, claim: Claim_) -> None:
+    enqueue_many(tasks.noop, [()] * 7)
+    claim(7)
+    Claim.objects.all().delete()
+    Worker.objects.all().delete()
+    sweeper = Sweeper()
+    with (
+        mock.patch("jobs.worker.sweeper._PART", 3),
+        mock.patch("jobs.worker.sweeper._PAUSE", 0),
+        mock.patch("jobs.worker.sweeper.time.monotonic", return_value=time.monotonic() + 100),
+    ):
+        for _ in range(3):
+            sweeper.step(connection)
+    # They were claimed at once, and so are one claim's again.
+    assert len(set(Claim.objects.get().ids)) == 7
 
 
 def test_claims_without_a_living_owner_are_orphans(connection: Connection, claim: Claim_) -> None:

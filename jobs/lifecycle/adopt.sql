@@ -13,7 +13,13 @@ WITH part AS MATERIALIZED (
     SELECT part.claim, array_agg(part.id) AS ids
     FROM part
     WHERE part.state = 'running'
-      AND NOT EXISTS (SELECT FROM jobs_claim WHERE jobs_claim.id = part.claim)
+      AND NOT EXISTS (
+          SELECT
+          FROM jobs_claim
+          WHERE jobs_claim.id = part.claim
+            -- An adopted one may hold those of its jobs only that the part before had.
+            AND (jobs_claim.worker_id <> %(nobody)s::uuid OR part.id = ANY (jobs_claim.ids))
+      )
       -- A worker that lives still runs it, and records it without that row.
       AND NOT EXISTS (
           SELECT
@@ -24,11 +30,16 @@ WITH part AS MATERIALIZED (
     GROUP BY part.claim
 ), adopted AS (
     INSERT INTO jobs_claim (id, worker_id, runner, ids)
-    SELECT claim, uuid_nil, uuid_nil, ids
-    FROM found, (SELECT '00000000-0000-0000-0000-000000000000'::uuid AS uuid_nil) AS nil
-    ON CONFLICT (id) DO NOTHING
-    RETURNING cardinality(ids) AS count
+    SELECT claim, %(nobody)s::uuid, %(nobody)s::uuid, ids
+    FROM found
+    ON CONFLICT (id) DO UPDATE SET ids = jobs_claim.ids || excluded.ids
+    WHERE jobs_claim.worker_id = %(nobody)s::uuid
+    RETURNING id
 )
 SELECT
     (SELECT id FROM part ORDER BY id DESC LIMIT 1),
-    (SELECT coalesce(sum(count), 0)::integer FROM adopted)
+    (
+        SELECT coalesce(sum(cardinality(found.ids)), 0)::integer
+        FROM found
+        JOIN adopted ON adopted.id = found.claim
+    )

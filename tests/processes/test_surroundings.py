@@ -211,6 +211,40 @@ def test_a_worker_refuses_tables_that_are_older_than_its_code(
             cursor.execute("ALTER TABLE jobs_worker RENAME not_there_yet TO claim_time")
 
 
+FROM_MODELS = """
+import django
+django.setup()
+from django.db import connection
+from jobs.models import Schedule
+from jobs.testing import run_beat, travel
+from datetime import timedelta
+
+connection.settings_dict["TEST"].update(MIGRATE=False, NAME="jobs_from_models")
+connection.creation.create_test_db(verbosity=0, autoclobber=True)
+try:
+    with travel(timedelta(days=1)):
+        print([job.task for job in run_beat()])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'jobs_job'")
+        print(cursor.fetchone()[0])
+finally:
+    connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+"""
+
+
+def test_tables_that_are_made_from_the_models_alone_have_what_migrations_make() -> None:
+    schedules = {"daily": {"task": "tests.tasks.noop", "schedule": "0 3 * * *"}}
+    ended = subprocess.run(
+        [sys.executable, "-c", FROM_MODELS],
+        env=WorkerProcess.environment(JOBS_TEST_JOBS=repr({"SCHEDULES": schedules})),
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    fired, storage = ended.stdout.splitlines()
+    assert fired == "['tests.tasks.noop']"
+    assert "fillfactor=50" in storage
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
