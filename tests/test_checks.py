@@ -34,7 +34,11 @@ def test_a_sound_site_has_nothing_to_say() -> None:
         ({"THREDS": 4}, "jobs.E001", "Did you mean 'THREADS'?"),
         ({"DATABASE": "nowhere"}, "jobs.E002", "It has: default."),
         ({"TASKS": {"tests.*": {"qeue_name": "a"}}}, "jobs.E006", "did you mean queue_name"),
-        ({"DEFAULTS": {"tests.*": {"qeue_name": "a"}}}, "jobs.E006", r"DEFAULTS.*did you mean queue_name"),
+        (
+            {"DEFAULTS": {"tests.*": {"qeue_name": "a"}}},
+            "jobs.E006",
+            r"DEFAULTS.*did you mean queue_name",
+        ),
         ({"TASKS": {"tests.taks.*": {"priority": 1}}}, "jobs.W002", "is about no task"),
         ({"QUEUES": ["mail"]}, "jobs.E006", "no queue 'default'"),
         ({"SCHEDULES": {"a": {"task": "x"}}}, "jobs.E007", "needs 'task' and 'schedule'"),

@@ -1,5 +1,6 @@
 """Run one job and judge how it ended, without a worker."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,12 +22,14 @@ from jobs.outcomes import (
     Committed,
     Failed,
     Outcome,
+    Problem,
     Retried,
     Snoozed,
     Succeeded,
     TakenOver,
 )
 from jobs.tasks import Task, as_task
+from jobs.worker.report import tell_outcome
 from tests import tasks
 from tests.eventually import eventually
 from tests.one_runner import OneRunner
@@ -200,6 +203,46 @@ def test_a_coroutine_function_runs_and_its_cancellation_is_a_failure_unless_we_d
 
     assert outcome == Succeeded("0")
     assert isinstance(async_to_sync(aexecute)(tasks.async_nap, job, interrupted), Cancelled)
+
+
+@task(timeout=timedelta(seconds=0.2))
+async def cleans_up_in_a_group() -> None:
+    async def sub() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            raise ConnectionError("the socket was closed already")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sub())
+
+
+def test_a_time_limit_in_a_task_group_is_a_timeout_whatever_its_children_raise(
+    one_runner: Callable[..., OneRunner],
+) -> None:
+    job = cleans_up_in_a_group.enqueue()
+    runner = one_runner()
+    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    job.refresh()
+    assert (job.state, job.reason) == ("failed", "timeout")
+    assert "the socket was closed already" in job.errors[0].traceback
+
+
+def test_a_line_of_the_log_names_the_sites_innermost_own_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    traceback = """Traceback (most recent call last):
+  File "/srv/shop/orders/tasks.py", line 12, in charge
+    client.post(url)
+  File "/srv/venv/lib/python3.12/site-packages/httpx/_models.py", line 829, in raise_for_status
+    raise HTTPStatusError(message)
+httpx.HTTPStatusError: 402
+"""
+    tell_outcome(claimed(), Failed(Problem("httpx.HTTPStatusError", "402", traceback), None))
+
+    assert "402, orders/tasks.py:12 (job" in caplog.text
+    assert "_models" not in caplog.text
 
 
 def test_there_is_no_current_context_outside_of_a_job() -> None:

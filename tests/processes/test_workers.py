@@ -96,9 +96,7 @@ def test_ten_thousand_jobs_run_once_each_though_processes_are_killed(
     eventually(lambda: not Claim.objects.exists())
 
 
-def test_a_killed_runners_job_starts_again_at_once(
-    start_worker: Start, tmp_path: Path
-) -> None:
+def test_a_killed_runners_job_starts_again_at_once(start_worker: Start, tmp_path: Path) -> None:
     worker = start_worker("--processes", "1").until_ready()
     job = enqueue(tasks.says_that_it_started, str(tmp_path / "started"), 2)
     eventually((tmp_path / "started").exists)
