@@ -186,7 +186,9 @@ class Settings:
     )
     log_level: str = _setting("INFO", _LEVEL, "How grave a record must be to be kept.")
     max_log_bytes: int = _setting(
-        64_000, _COUNT, "The longest log of an attempt, in bytes of UTF-8: its first and last lines."
+        64_000,
+        _COUNT,
+        "The longest log of an attempt, in bytes of UTF-8: its first and last lines.",
     )
 
 

@@ -10,6 +10,24 @@ from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 
+def _both_or_neither(one, other):
+    wrapped = (models.ExpressionWrapper(each, models.BooleanField()) for each in (one, other))
+    return models.Q(django.db.models.lookups.Exact(*wrapped))
+
+
+# The same as before, in half as many words: PostgreSQL reads each CHECK for each statement.
+_SHORTER = {
+    "jobs_job_claimable": (models.Q(claimable=True), models.Q(state="queued")),
+    "jobs_job_waiting": (models.Q(waiting_since__isnull=False), models.Q(state="waiting")),
+    "jobs_job_final_is_finished": (
+        models.Q(finished_at__isnull=False),
+        models.Q(state__in=("succeeded", "failed", "cancelled")),
+    ),
+    "jobs_job_failed": (models.Q(failed_at__isnull=False), models.Q(state="failed")),
+    "jobs_job_cancelled": (models.Q(cancelled_at__isnull=False), models.Q(state="cancelled")),
+}
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("jobs", "0009_indexes"),
@@ -90,6 +108,14 @@ class Migration(migrations.Migration):
                 "ordering": ("-last_at",),
                 "default_permissions": ("view",),
             },
+        ),
+        *(migrations.RemoveConstraint(model_name="job", name=name) for name in _SHORTER),
+        *(
+            AddConstraintNotValid(
+                model_name="job",
+                constraint=models.CheckConstraint(condition=_both_or_neither(*both), name=name),
+            )
+            for name, both in _SHORTER.items()
         ),
         migrations.RemoveConstraint(
             model_name="job",

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.db.models.expressions import Func
 from django.db.models.functions import Greatest, Least
-from django.db.models.lookups import GreaterThanOrEqual, LessThan
+from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 
 from jobs.bounds import FIRST_KEPT, LAST_KEPT
 
@@ -27,6 +27,19 @@ def within_years(*names: str) -> Q:
     return Q(GreaterThanOrEqual(_named(first), _constant(FIRST_KEPT))) & Q(
         LessThan(_named(last), _constant(LAST_KEPT))
     )
+
+
+def both_or_neither(one: Q, other: Q) -> Q:
+    """The condition of a CHECK that both are true or both are false, neither ever NULL.
+
+    PostgreSQL reads and prepares each CHECK for each statement: this is half as long as what
+    `(one & other) | (~one & ~other)` is made of.
+    """
+    return Q(Exact(_boolean(one), _boolean(other)))
+
+
+def _boolean(condition: Q) -> models.ExpressionWrapper:
+    return models.ExpressionWrapper(condition, output_field=models.BooleanField())
 
 
 def _named(column: str | Func) -> models.F | Func:

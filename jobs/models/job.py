@@ -21,7 +21,7 @@ from jobs import codec, conf, ids
 from jobs.bounds import MOST_ATTEMPTS, MOST_CLAIMS
 
 from .fields import MetadataField, SafeJSONField
-from .functions import UUID7, within_years
+from .functions import UUID7, both_or_neither, within_years
 from .progress import Progress
 from .references import load
 from .states import FINAL, State
@@ -286,18 +286,11 @@ class Job(_Returning[R_co]):
             ),
             models.CheckConstraint(
                 name="jobs_job_claimable",
-                condition=(
-                    Q(claimable=True, state=State.QUEUED)
-                    | (Q(claimable=False) & ~Q(state=State.QUEUED))
-                ),
+                condition=both_or_neither(Q(claimable=True), Q(state=State.QUEUED)),
             ),
             models.CheckConstraint(
                 name="jobs_job_waiting",
-                # What is true of most jobs stands first: it is asked at each write.
-                condition=(
-                    (Q(waiting_since__isnull=True) & ~Q(state=State.WAITING))
-                    | (Q(waiting_since__isnull=False) & Q(state=State.WAITING))
-                ),
+                condition=both_or_neither(Q(waiting_since__isnull=False), Q(state=State.WAITING)),
             ),
             models.CheckConstraint(
                 name="jobs_job_running_is_claimed",
@@ -305,24 +298,15 @@ class Job(_Returning[R_co]):
             ),
             models.CheckConstraint(
                 name="jobs_job_final_is_finished",
-                condition=(
-                    Q(state__in=FINAL, finished_at__isnull=False)
-                    | (~Q(state__in=FINAL) & Q(finished_at__isnull=True))
-                ),
+                condition=both_or_neither(Q(finished_at__isnull=False), Q(state__in=FINAL)),
             ),
             models.CheckConstraint(
                 name="jobs_job_failed",
-                condition=(
-                    Q(state=State.FAILED, failed_at__isnull=False)
-                    | (~Q(state=State.FAILED) & Q(failed_at__isnull=True))
-                ),
+                condition=both_or_neither(Q(failed_at__isnull=False), Q(state=State.FAILED)),
             ),
             models.CheckConstraint(
                 name="jobs_job_cancelled",
-                condition=(
-                    Q(state=State.CANCELLED, cancelled_at__isnull=False)
-                    | (~Q(state=State.CANCELLED) & Q(cancelled_at__isnull=True))
-                ),
+                condition=both_or_neither(Q(cancelled_at__isnull=False), Q(state=State.CANCELLED)),
             ),
             models.CheckConstraint(
                 name="jobs_job_failures",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from uuid import UUID
@@ -125,8 +124,11 @@ def insert_one(
     text = codec.write(
         arguments, max_bytes=settings.max_argument_bytes, what=f"the arguments of {task.name}"
     )
-    with _explained():
+    try:
         made = insert(common, [id_], [text], using=using)
+    except _EXPLAINED as error:
+        _explain(error)
+        raise
     values: dict[str, Any] = {
         "id": id_,
         "task": task.name,
@@ -167,34 +169,37 @@ def insert_many(task: Task[..., Any], calls: Iterable[Call]) -> list[UUID]:
     made = ids.uuid7s(len(texts))
     common = draft(task)
     using = database_of(task) or settings.database
-    with _explained(), transaction.atomic(using=using, savepoint=False):
-        for start in range(0, len(texts), _BATCH):
-            stop = start + _BATCH
-            insert(common, made[start:stop], texts[start:stop], using=using)
+    try:
+        with transaction.atomic(using=using, savepoint=False):
+            for start in range(0, len(texts), _BATCH):
+                stop = start + _BATCH
+                insert(common, made[start:stop], texts[start:stop], using=using)
+    except _EXPLAINED as error:
+        _explain(error)
+        raise
     if made and jobs_enqueued.receivers:
         jobs_enqueued.send(sender_of(task), ids=made)
     return made
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of Django that a caller may meet at first, with their cure."""
-    try:
-        yield
-    except SynchronousOnlyOperation as error:
+# What a caller may meet at first.
+_EXPLAINED = (SynchronousOnlyOperation, ProgrammingError)
+
+
+def _explain(error: Exception) -> None:
+    """Raise an error of Django again with its cure, where that is known."""
+    if isinstance(error, SynchronousOnlyOperation):
         raise SynchronousOnlyOperation(
             "enqueue() was called from async code; use `await aenqueue(…)`, aenqueue_many(), or "
             "task.aenqueue() there"
         ) from error
-    except ProgrammingError as error:
-        if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
-            database = conf.settings().database
-            command = "migrate" if database == "default" else f"migrate --database {database}"
-            raise ProgrammingError(
-                f"{str(error).splitlines()[0]}: the tables of jobs are not there, or older than "
-                f"the code; run manage.py {command}"
-            ) from error
-        raise
+    if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+        database = conf.settings().database
+        command = "migrate" if database == "default" else f"migrate --database {database}"
+        raise ProgrammingError(
+            f"{str(error).splitlines()[0]}: the tables of jobs are not there, or older than "
+            f"the code; run manage.py {command}"
+        ) from error
 
 
 def database_of(task: Task[..., Any]) -> str:

@@ -168,6 +168,7 @@ def check_allowed(task: Task[..., Any]) -> None:
     )
 
 
+@cache
 def _is_ours(module: str) -> bool:
     """Of this package, only what it declares as a task may be a job."""
     return module.split(".", 1)[0] == __name__.split(".", 1)[0]
