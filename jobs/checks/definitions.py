@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -80,6 +81,9 @@ def _slip_of_the_pen(pattern: str) -> str | None:
     """The name that a pattern about no known task most likely means, if there is a near one."""
     known = {*registered(), *declared_by_django()}
     if any(fnmatchcase(name, pattern) for name in known):
+        return None
+    module, _, function = pattern.rpartition(".")
+    if hasattr(sys.modules.get(module), function):
         return None
     modules = {name.rpartition(".")[0] for name in known}
     literal = pattern.partition("*")[0].rstrip(".")
