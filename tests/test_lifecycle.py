@@ -325,17 +325,20 @@ def test_whoever_lost_the_claim_is_told_although_nobody_has_claimed_the_job_sinc
     assert [ended.job.id for ended in found.lost] == [zombie.id]
 
 
+@pytest.mark.parametrize("outcome", [Succeeded(), Failed(PROBLEM)])
 def test_a_record_whose_reply_was_lost_is_recognised_as_done(
-    connection: Connection, claim: Claim_
+    connection: Connection, claim: Claim_, outcome: Any
 ) -> None:
-    enqueue(tasks.noop)
+    job = enqueue(tasks.noop)
     (claimed,) = claim()
-    record(connection, claimed, Succeeded())
+    record(connection, claimed, outcome)
 
-    found = lifecycle.unrecorded(connection, [Ended(claimed, Succeeded())])
+    found = lifecycle.unrecorded(connection, [Ended(claimed, outcome)])
 
-    assert record(connection, claimed, Succeeded()) == set()
+    assert record(connection, claimed, outcome) == set()
     assert found == ([], [])
+    failures = int(isinstance(outcome, Failed))
+    assert (Job.objects.get(pk=job.pk).failures, Attempt.objects.count()) == (failures, failures)
 
 
 def test_a_row_that_somebody_holds_does_not_hold_up_its_batch(

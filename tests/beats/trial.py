@@ -23,7 +23,7 @@ _INTERVALS, _PAUSE, _NAP = (1, 5), (0.5, 3.0), (0.1, 4.0)
 # Whoever is started last is to be up before it is told to stop.
 _LAST = 3.0
 # The newest ticks may still be under way when it is counted.
-_MARGIN = timedelta(seconds=1)
+_MARGIN = timedelta(seconds=3)
 
 Start = Callable[[], "subprocess.Popen[Any]"]
 

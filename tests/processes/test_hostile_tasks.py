@@ -134,7 +134,8 @@ def test_a_process_that_ends_politely_in_a_task_is_a_loss_all_the_same(
     rude.refresh()
     assert (rude.state, rude.losses) == ("failed", 4)
     assert "ended with exit code 0" in rude.errors[0].message
-    assert {job.state for job in Job.objects.filter(pk__in=once)} == {"succeeded"}
+    innocent = Job.objects.filter(pk__in=once)
+    assert {(job.state, job.losses) for job in innocent} == {("succeeded", 0)}
 
 
 def test_outcomes_survive_connections_that_are_cut_again_and_again(start_worker: Start) -> None:

@@ -40,6 +40,8 @@ def test_a_task_that_swallows_its_interruption_is_killed_and_alone_charged(
     ended(stubborn)
     assert (stubborn.state, stubborn.reason, stubborn.failures) == ("failed", "timeout", 1)
     assert (stubborn.attempt, stubborn.losses) == (1, 0)
+    # Its limit, and then its grace.
+    assert (stubborn.finished_at - stubborn.last_attempted_at).total_seconds() >= 0.7
     (error,) = stubborn.errors
     assert error.exception_class_path == "jobs.errors.JobTimeout"
     assert "went on after its time limit" in error.message
@@ -151,13 +153,16 @@ def test_a_limited_job_beside_one_that_blocks_the_loop_is_not_to_blame(
     """Nobody is killed: the one has no limit, and the other hears of its own in the end."""
     worker = start_worker("--processes", "1", **GRACE).until_ready()
     runners = worker.runners()
-    innocent = tasks.async_nap.using(timeout=timedelta(seconds=1)).enqueue(0.8)
+    innocent = tasks.async_nap.using(timeout=timedelta(seconds=4)).enqueue(30)
     eventually(lambda: Job.objects.get(pk=innocent.pk).state == "running")
-    blocking = enqueue(tasks.blocks_the_loop, 4)
+    blocking = enqueue(tasks.blocks_the_loop, 8)
+    eventually(lambda: Job.objects.get(pk=blocking.pk).state == "running")
+    assert Job.objects.get(pk=innocent.pk).state == "running"
 
     ended(blocking)
     ended(innocent)
     assert (blocking.state, blocking.attempt) == ("succeeded", 1)
+    assert (innocent.state, innocent.reason) == ("failed", "timeout")
     assert (innocent.attempt, innocent.losses) == (1, 0)
     assert worker.runners() == runners
 

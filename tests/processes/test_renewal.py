@@ -56,10 +56,10 @@ def test_a_worker_grows_while_jobs_wait_for_it(start_worker: Start) -> None:
 
 def test_a_runner_that_has_nothing_to_do_is_stopped_and_loses_nothing(start_worker: Start) -> None:
     worker = start_worker("--autoscale", "1,2", JOBS_TEST_RETIRE_AFTER="1").until_ready()
-    enqueue_many(tasks.nap, [(2.5,)] * 3)
+    enqueue_many(tasks.nap, [(4,)] * 4)
     eventually(lambda: len(worker.runners()) == 2, within=15)
 
-    eventually(lambda: not Job.objects.exclude(state="succeeded").exists())
+    eventually(lambda: not Job.objects.exclude(state="succeeded").exists(), within=60)
     eventually(lambda: len(worker.runners()) == 1)
 
     assert enqueue(tasks.add, 1).wait(timeout=15) == 2
@@ -102,13 +102,13 @@ def test_jobs_of_an_unknown_task_are_left_for_others_and_fail_in_the_end(
     """As during a rolling deploy: a worker that knows the task takes the job."""
     job = enqueue(tasks.noop)
     Job.objects.update(task="tests.tasks.of_tomorrow")
-    old = start_worker("--processes", "1", JOBS_TEST_UNKNOWN_TASK_PATIENCE="3").until_ready()
+    old = start_worker("--processes", "1", JOBS_TEST_UNKNOWN_TASK_PATIENCE="10").until_ready()
 
     eventually(lambda: "left for other workers" in old.output)
     eventually(lambda: Job.objects.get(pk=job.pk).state == "queued")
     job.refresh()
     assert (job.failures, job.losses, list(job.errors)) == (0, 0, [])
-    eventually(lambda: Job.objects.get(pk=job.pk).state == "failed")
+    eventually(lambda: Job.objects.get(pk=job.pk).state == "failed", within=60)
     job.refresh()
     assert "no module" in job.errors[0].message or "of_tomorrow" in job.errors[0].message
     assert "restart this worker" in job.errors[0].message

@@ -106,8 +106,11 @@ def test_a_cancel_and_a_claim_agree_on_who_was_first(
     job = enqueue(tasks.noop)
     runner = connect()
     done = threading.Event()
+    backends: list[int] = []
 
     def cancel() -> None:
+        django.ensure_connection()
+        backends.append(django.connection.info.backend_pid)
         job.cancel()
         done.set()
         django.close()
@@ -118,7 +121,8 @@ def test_a_cancel_and_a_claim_agree_on_who_was_first(
             thread = threading.Thread(target=cancel)
             thread.start()
             # It waits for the row; were it not to, the job would be cancelled and run.
-            assert not done.wait(0.2)
+            eventually(lambda: backends and is_blocked(backends[0]))
+            assert not done.is_set()
         thread.join()
         job.refresh()
         assert job.state == "running"
@@ -179,8 +183,12 @@ def test_a_retry_and_a_deletion_agree_on_who_was_first(connect: Connect, claim: 
 
 def is_waiting(other: Connection) -> bool:
     """Whether that session waits for a lock."""
+    return is_blocked(other.info.backend_pid)
+
+
+def is_blocked(backend: int) -> bool:
     with django.cursor() as cursor:
-        cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [other.info.backend_pid])
+        cursor.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", [backend])
         return bool(cursor.fetchone()[0])
 
 
