@@ -12,7 +12,7 @@ import pytest
 from django.db import IntegrityError
 from django.db import connection as django_connection
 
-from jobs import enqueue, enqueue_many, ids, lifecycle
+from jobs import enqueue, enqueue_many, ids, lifecycle, task
 from jobs.execution.logs import LogHandler
 from jobs.lifecycle import START, Lane
 from jobs.models import Attempt, AttemptLog, Claim, Job, Refusal
@@ -64,7 +64,7 @@ def test_an_end_whose_attempt_is_refused_is_recorded_without_it(
     assert (job.state, job.reason) == ("failed", "refused")
     assert not Attempt.objects.exists()
     refusal = Refusal.objects.get()
-    assert (refusal.subject, refusal.key) == ("end", str(bad.pk))
+    assert (refusal.subject, refusal.key) == ("attempt", str(bad.pk))
     assert sqlstate in refusal.message
     assert "site refuses this row" in refusal.message
 
@@ -135,6 +135,65 @@ def test_a_job_that_cannot_be_claimed_is_set_aside_and_the_others_run(
     assert (refusal.subject, refusal.key) == ("claim", str(bad.pk))
     runner.step_until(lambda: Job.objects.get(pk=bad.pk).state == "succeeded")
     runner.step_until(lambda: not Refusal.objects.exists())
+
+
+def test_many_jobs_that_cannot_be_claimed_keep_nothing_behind_them(one_runner: MakeRunner) -> None:
+    bad = enqueue_many(tasks.noop.using(priority=5), [()] * 12)
+    good = [*enqueue_many(tasks.noop, [()] * 20), *enqueue_many(tasks.async_nap, [(0,)] * 3)]
+    runner = one_runner(burst=True)
+
+    with refusing("jobs_job", "UPDATE", "NEW.priority = 5"):
+        # And a burst ends: they are not its to run.
+        runner.step_until(lambda: runner.dispatcher.finished)
+        assert Job.objects.filter(pk__in=good, state="succeeded").count() == 23
+        assert {refusal.key for refusal in Refusal.objects.all()} == {str(pk) for pk in bad}
+
+
+def test_a_retry_whose_attempt_is_refused_counts_all_the_same(one_runner: MakeRunner) -> None:
+    job = enqueue(tasks.flaky, 99)
+    runner = one_runner()
+
+    with refusing("jobs_attempt", "INSERT", "true"):
+        runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    job.refresh()
+    assert (job.state, job.failures, job.attempt) == ("failed", 3, 3)
+
+
+@task(on_success=tasks.noop)
+def is_followed(number: int) -> int:
+    return 2 * number
+
+
+def test_a_result_is_kept_where_only_what_follows_is_refused(one_runner: MakeRunner) -> None:
+    job = is_followed.enqueue(1)
+    runner = one_runner()
+
+    with refusing("jobs_job", "INSERT", "true"):
+        runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+
+    assert job.wait() == 2
+    assert Refusal.objects.get().subject == "follower"
+
+
+def test_of_a_claim_whose_reply_was_lost_a_refused_job_keeps_no_other(
+    one_runner: MakeRunner,
+) -> None:
+    made = enqueue_many(tasks.noop, [()] * 4)
+    runner = one_runner(serves=False)
+    claimer, connection = runner.dispatcher._claimer, runner.dispatcher._connected()
+    lifecycle.claim(
+        connection, dict.fromkeys(lifecycle.look(connection).first, START), 4,
+        claim_id=ids.uuid7(), worker="test/1", worker_id=runner.identity.worker_id,
+        runner=runner.identity.runner, set_aside=claimer._skipped(),
+    ).read()  # fmt: skip
+
+    with refusing("jobs_job", "UPDATE", f"NEW.id = '{made[0]}'"):
+        runner.dispatcher.sweep()
+        assert Job.objects.filter(state="queued").count() == 3
+        assert Refusal.objects.get().key == str(made[0])
+    runner.dispatcher.sweep()
+    assert Job.objects.filter(state="queued").count() == 4
 
 
 def test_an_attempt_out_of_range_stops_no_lane(one_runner: MakeRunner) -> None:

@@ -15,6 +15,8 @@ _OF_JOBS = {
     Refusal.Subject.END,
     Refusal.Subject.CLAIM,
     Refusal.Subject.RESCUE,
+    Refusal.Subject.ATTEMPT,
+    Refusal.Subject.FOLLOWER,
     Refusal.Subject.LOG,
     Refusal.Subject.PROGRESS,
     Refusal.Subject.PRUNING,

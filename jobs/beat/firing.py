@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -56,8 +57,8 @@ class Beat:
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        # Schedules of which PostgreSQL refuses even what is wrong with them.
-        self._refused: set[int] = set()
+        # Schedules of which PostgreSQL refuses even what is wrong with them: left until when.
+        self._refused: dict[int, float] = {}
         connection.adapters.register_loader("timestamptz", _Moment)
 
     def step(self) -> float | None:
@@ -81,12 +82,16 @@ class Beat:
             passed_over += 0 if moved else _BATCH
         [seconds] = self._connection.execute(_STATEMENTS["nearest"]).fetchone() or (None,)
         # What is due and was not moved is being moved by another beat, or held by somebody.
-        return seconds if seconds is None or seconds > 0 else _AGAIN
+        if seconds is None or seconds > 0:
+            return seconds
+        return 1.0 if self._refused else _AGAIN
 
     def _due(self, passed_over: int = 0) -> tuple[list[Row], datetime]:
         parameters = {"limit": _BATCH, "offset": passed_over}
         found = self._connection.execute(_DUE, parameters).fetchall()
+        now = time.monotonic()
         rows = [_row(values) for values in found]
+        rows = [row for row in rows if self._refused.get(row.schedule.pk, 0.0) <= now]
         return rows, found[0][-2] if found else datetime.now(UTC)
 
     def _decide(
@@ -151,11 +156,12 @@ class Beat:
         except Exception as failure:
             if not lifecycle.is_refused(failure, self._connection):
                 raise
-            # Not even that may be written: it is tried again at each look, and shown elsewhere.
-            self._refused.add(id_)
-            lifecycle.note_refusal(self._connection, "schedule", name, failure, by="beat")
+            # Not even that may be written: it is shown elsewhere.
+            self._refused[id_] = time.monotonic() + _TRY_AGAIN.total_seconds()
+            lifecycle.note_refusal(self._connection, "schedule", str(id_), failure, by="beat")
         else:
-            self._refused.discard(id_)
+            if self._refused.pop(id_, None):
+                lifecycle.forget_refusals(self._connection, "schedule", [str(id_)])
 
 
 def _row(values: Sequence[Any]) -> Row:

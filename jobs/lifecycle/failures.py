@@ -11,10 +11,10 @@ _VALUES = ("22", "23", "54")
 # Serialization and deadlock, resources, a lock or a statement that took too long: the same
 # statement may succeed later.
 _TRANSIENT = ("40", "53", "55", "57014")
-# Errors that a new connection cures: a primary that became a standby, a prepared statement that is
+# Errors that a new connection cures: a primary that became a standby, or a session that began while
+# the database was read-only; a prepared statement that is
 # another session's, a table that was altered under a cached plan.
-_READ_ONLY = "25006"
-_RENEW = ("26000", "0A000")
+_RENEW = ("25006", "26000", "0A000")
 # Where PL/pgSQL raises what a trigger's author has written, whatever SQLSTATE he chose.
 _RAISED = "exec_stmt_raise"
 
@@ -34,10 +34,6 @@ def is_gone(error: BaseException, connection: psycopg.Connection[Any] | None = N
         return True
     if error.diag.source_function == _RAISED:
         return False
-    if error.sqlstate == _READ_ONLY:
-        # PostgreSQL reports this to its clients; a pooler may not.
-        standby = connection.info.parameter_status("in_hot_standby") if connection else None
-        return standby != "off"
     return error.sqlstate in _RENEW
 
 

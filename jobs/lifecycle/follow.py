@@ -16,7 +16,7 @@ import psycopg
 
 from jobs import codec, conf
 
-from .failures import describe, is_gone
+from .failures import describe, is_gone, is_transient
 from .insert import Draft
 from .statements import statement
 
@@ -99,7 +99,7 @@ def _insert(
             # Not the connection's own cursor: Django's binds on the client, and knows other types.
             psycopg.Cursor(connection).execute(statement("follow"), parameters, prepare=False)
     except psycopg.Error as error:
-        if is_gone(error, connection):
+        if is_gone(error, connection) or is_transient(error):
             raise
         if len(ended) == 1:
             [one] = ended

@@ -133,11 +133,12 @@ class Instead(NamedTuple):
 def record_refused(
     connection: psycopg.Connection[Any], ended: Ended, error: BaseException, *, give_up: bool
 ) -> Instead:
-    """Record an outcome that was refused, with as little less of it as is accepted.
+    """Record an outcome that was refused, leaving out as little as PostgreSQL accepts.
 
     In this order, each in a transaction of its own: without what follows it; as a failure that says
-    so, if the values are at fault; the bare state, without what is kept of the attempt; and with
-    `give_up` the bare state of a failure. Raises the last error if all of this is refused.
+    so, if the values are at fault; without what is kept of the attempt; the bare state, if it is a
+    final one; and with `give_up` the bare state of a failure. Raises the last error if all of this
+    is refused.
     """
     job = ended.job
     unrecordable = Ended(job, Failed(_UNRECORDABLE, REFUSED))
@@ -151,7 +152,10 @@ def record_refused(
         )
         ways.append((unrecordable, lambda one: _settle_bare(connection, one)))
     else:
-        ways.append((ended, lambda one: _settle_bare(connection, one)))
+        ways.append((ended, lambda one: _settle_bare(connection, one, whole=True)))
+        if not isinstance(ended.outcome, Retried):
+            # A retry that is not counted would be repeated for ever.
+            ways.append((ended, lambda one: _settle_bare(connection, one)))
         if give_up:
             ways.append((unrecordable, lambda one: _settle_bare(connection, one)))
     last: Exception | None = None
@@ -168,14 +172,17 @@ def record_refused(
     raise last
 
 
-def _settle_bare(connection: psycopg.Connection[Any], ended: Ended) -> bool:
-    state, reason, _, delay, *_ = _row(ended.outcome)
+def _settle_bare(connection: psycopg.Connection[Any], ended: Ended, *, whole: bool = False) -> bool:
+    """Write the state alone, or `whole`: with the count of failures and the result."""
+    state, reason, _, delay, failed, *_, result = _row(ended.outcome)
     parameters = {
         "id": ended.job.id,
         "claim": ended.job.claim,
         "state": state,
         "reason": reason or REFUSED,
         "delay": delay,
+        "failed": failed if whole else 0,
+        "result": result if whole else None,
     }
     return connection.execute(statement("settle_bare"), parameters).fetchone() is not None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,9 +12,10 @@ from jobs import conf, frames
 from jobs.outcomes import Outcome
 
 from .claim import Claimed
-from .failures import is_refused
+from .failures import is_gone, is_refused
 from .follow import Ending, follow
 from .record import Ended, record, record_refused
+from .refusals import note_refusal
 from .statements import statement
 
 # As it is kept.
@@ -102,6 +103,33 @@ def give_back(
         follow(connection, (Ending(one.id, one.task, one.state) for one in rescued))
         connection.execute(statement("forget_empty"), {"claim": claim})
     return rescued
+
+
+def give_back_apart(
+    connection: psycopg.Connection[Any],
+    claim: str,
+    rescue: Callable[..., list[Rescued]],
+    *,
+    by: str,
+) -> tuple[list[Rescued], set[str]]:
+    """Give back a claim's jobs one by one after a refusal: what is refused keeps no other.
+
+    `rescue(only=[id])` gives back one. Returns what was given back, and the ids of what was
+    refused, which is noted. What is locked is left for the next time. Raises if the connection is
+    lost.
+    """
+    rescued: list[Rescued] = []
+    refused: set[str] = set()
+    for job in members(connection, claim):
+        try:
+            rescued += rescue(only=[job])
+        except Exception as error:
+            if is_gone(error, connection):
+                raise
+            if is_refused(error, connection):
+                note_refusal(connection, "rescue", job, error, by=by)
+                refused.add(job)
+    return rescued, refused
 
 
 def members(connection: psycopg.Connection[Any], claim: str) -> list[str]:

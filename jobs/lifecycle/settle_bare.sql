@@ -1,5 +1,5 @@
--- running → as ended, of one job, and nothing else is written: no attempt, no texts, no result, no
--- followers. The last resort where one of those is refused; fenced as any record.
+-- running → as ended, of one job, without an attempt, texts and followers: the last resort where one of
+-- those is refused; fenced as any record. With `failed` 0 and no result, nothing but the state.
 UPDATE jobs_job
 SET state = ended.state,
     claimable = ended.state = 'queued',
@@ -12,7 +12,9 @@ SET state = ended.state,
     finished_at = CASE WHEN ended.state <> 'queued' THEN statement_timestamp() END,
     failed_at = CASE WHEN ended.state = 'failed' THEN statement_timestamp() END,
     cancelled_at = CASE WHEN ended.state = 'cancelled' THEN statement_timestamp() END,
-    reason = CASE WHEN ended.state IN ('failed', 'cancelled') THEN %(reason)s END
+    reason = CASE WHEN ended.state IN ('failed', 'cancelled') THEN %(reason)s END,
+    failures = least(failures + %(failed)s, greatest(coalesce(max_attempts, 32000), failures)),
+    result = coalesce(%(result)s::jsonb, result)
 FROM (
     SELECT id AS job, CASE
         WHEN %(state)s = 'queued' AND cancel_requested_at IS NOT NULL THEN 'cancelled'

@@ -71,6 +71,7 @@ class Migration(migrations.Migration):
                             ("end", "the end of a job"),
                             ("claim", "the start of a job"),
                             ("rescue", "the rescue of a job"),
+                            ("attempt", "attempt"),
                             ("follower", "what follows a job"),
                             ("log", "the log of a job"),
                             ("progress", "the progress of a job"),

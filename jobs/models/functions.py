@@ -38,7 +38,7 @@ def both_or_neither(one: Q, other: Q) -> Q:
     return Q(Exact(_boolean(one), _boolean(other)))
 
 
-def _boolean(condition: Q) -> models.ExpressionWrapper:
+def _boolean(condition: Q) -> models.ExpressionWrapper[Q]:
     return models.ExpressionWrapper(condition, output_field=models.BooleanField())
 
 

@@ -8,7 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Refusal(models.Model):
-    """One thing that is set aside while everything else goes on. Deleted once it is accepted.
+    """One thing that is set aside while everything else goes on.
+
+    What is tried again is deleted once it is accepted; the others a day after they were met last.
 
     Written by workers and beats with `lifecycle.note_refusal`, in a transaction of its own.
     """
@@ -20,7 +22,9 @@ class Refusal(models.Model):
         CLAIM = "claim", _("the start of a job")
         # A job of a dead process cannot be given back; it is tried again.
         RESCUE = "rescue", _("the rescue of a job")
-        # A job was ended without what follows it, or without what is kept of its attempt.
+        # Its end is recorded, without what is kept of the attempt.
+        ATTEMPT = "attempt", _("attempt")
+        # Its end is recorded, without what follows it.
         FOLLOWER = "follower", _("what follows a job")
         LOG = "log", _("the log of a job")
         PROGRESS = "progress", _("the progress of a job")
@@ -31,7 +35,7 @@ class Refusal(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     subject = models.CharField(_("what is refused"), max_length=9, choices=Subject.choices)
-    # A job's id, a schedule's name, or the name of a task.
+    # The id of a job or a schedule, or the name of a task.
     key = models.CharField(_("of"), max_length=255)
     # PostgreSQL's message and SQLSTATE, without rows or arguments.
     message = models.TextField(_("message"))

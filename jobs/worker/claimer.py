@@ -33,8 +33,11 @@ _FEWER = 8
 # All in seconds. A job whose claim is refused is tried again after _AGAIN, then after twice as long
 # each time, up to _RARELY.
 _AGAIN, _RARELY = 5.0, 60.0
-# So many different jobs refused one after the other, with none accepted: it is not the jobs' fault.
-_MOST_IN_A_ROW = 3
+# So many jobs refused one after the other, with none accepted: it may not be the jobs' fault, and
+# the next ones are tried at the pace of a dispatcher that meets errors.
+_MOST_IN_A_ROW = 100
+# What was set aside and not met for so many seconds is forgotten: deleted, or taken by another.
+_FORGET = 600.0
 # From which lanes, each from its mark on, and how many at most.
 Wish = tuple[dict[Lane, Place], int]
 
@@ -141,9 +144,13 @@ class Claimer:
             presence.note_queues(connection, new)
             self._queues_noted |= new
 
-    def sees_due(self, now: float) -> bool:
-        """Whether the last look saw a job that is due."""
-        return bool(self._lanes.due(now))
+    def sees_due(self, connection: Connection, now: float) -> bool:
+        """Whether the last look saw a job that is due, and is not set aside."""
+        due = self._lanes.due(now)
+        skipped = self._skipped() if due else []
+        if not skipped:
+            return bool(due)
+        return lifecycle.first_due(connection, due, set_aside=skipped) is not None
 
     def looked_since(self, moment: float) -> bool:
         """Whether every lane was looked into since then."""
@@ -171,12 +178,15 @@ class Claimer:
         if not self._set_aside:
             return []
         now = time.monotonic()
-        return [job for job, (until, _) in list(self._set_aside.items()) if until > now]
+        for job, (until, _) in list(self._set_aside.items()):
+            if now - until > _FORGET:
+                del self._set_aside[job]
+        return [job for job, (until, _) in self._set_aside.items() if until > now]
 
     def refused(self, connection: Connection, wishes: list[Wish], error: Exception) -> None:
         """A claim was refused that was sent alone: claim fewer at once, or set the one aside.
 
-        Raises the error if it seems to be about all jobs.
+        Raises the error, after that, if it seems to be about all jobs.
         """
         if self._most > 1:
             fewest = min(limit for _, limit in wishes)
@@ -187,16 +197,17 @@ class Claimer:
         if job is None:
             return
         self._in_a_row += 1
-        if self._in_a_row > _MOST_IN_A_ROW:
-            raise error
         _, pause = self._set_aside.get(job, (0.0, _AGAIN / 2))
         pause = min(2 * pause, _RARELY)
         self._set_aside[job] = (time.monotonic() + pause, pause)
         lifecycle.note_refusal(connection, "claim", job, error, by=self._identity.name)
+        if self._in_a_row > _MOST_IN_A_ROW:
+            raise error
 
     def _accepted(self, jobs: list[Claimed]) -> None:
         """Claim more at once again; what had been refused is refused no more."""
-        self._in_a_row = 0
+        if jobs:
+            self._in_a_row = 0
         self._most = min(MOST_CLAIMED, self._most * _FEWER)
         self.accepted_now += [job.id for job in jobs if self._set_aside.pop(job.id, None)]
 
@@ -220,10 +231,10 @@ class Claimer:
         `revoked`: what the board said before the claim was sent.
         """
         jobs = brought.jobs
-        if not jobs:
-            return
         if self._set_aside or self._most < MOST_CLAIMED:
             self._accepted(jobs)
+        if not jobs:
+            return
         self._lanes.claimed(brought.reached)
         self._recorder.opened(jobs[0].claim, [job.id for job in jobs])
         plain: list[Claimed] = []

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -210,7 +211,15 @@ class Dispatcher:
             with contextlib.suppress(psycopg.Error):
                 self._hand_out(claiming.result(), revoked)
             raise
-        return self._hand_out(claiming.result(), revoked)
+        try:
+            brought = claiming.result()
+        except Exception as error:
+            if not lifecycle.is_refused(error, second):
+                raise
+            # The batch is booked: this is about the claims alone.
+            self._claimer.refused(connection, wishes, error)
+            return 0
+        return self._hand_out(brought, revoked)
 
     def _hand_out(self, claims: list[lifecycle.Brought], revoked: int) -> int:
         self._board.expect(0.0)
@@ -250,7 +259,7 @@ class Dispatcher:
         if self._options.burst and not self.has_work:
             # What ended last may have enqueued another.
             sure = self._claimer.looked_since(max(self._rest.since, self._moved_at))
-            is_due = self._claimer.sees_due(time.monotonic())
+            is_due = self._claimer.sees_due(self._connected(), time.monotonic())
             self.finished = sure and not (self.recorder.has_ended_claims or is_due)
             # What is due and cannot be had is held by somebody.
             return self._rest.next_pause()
@@ -405,8 +414,17 @@ class Dispatcher:
         self._board.expect(0.0)
         known = self.recorder.known_claims
         for claim in lifecycle.strays(connection, self._identity.runner, known):
-            note = "the claim's reply was lost"
-            lifecycle.give_back(connection, claim, charged=False, started=(), note=note)
+            give_back = partial(
+                lifecycle.give_back, connection, claim,
+                charged=False, started=(), note="the claim's reply was lost",
+            )  # fmt: skip
+            try:
+                give_back()
+            except Exception as error:
+                if not lifecycle.is_refused(error, connection):
+                    raise
+                by = self._identity.name
+                lifecycle.give_back_apart(connection, claim, give_back, by=by)
 
     # The connection.
 

@@ -45,6 +45,8 @@ _APART = 0.2
 _AGAIN, _RARELY, _PATIENCE = 0.5, 30.0, 60.0
 # Progress is written at most so often, in seconds.
 _PROGRESS = 0.5
+# So many claims whose deletion may be refused are remembered.
+_MOST_SUSPECT = 1000
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class Recorder:
         # Of those, what is deleted apart: PostgreSQL has refused it, or something beside it.
         self._suspect_claims: list[str] = []
         self._suspect_claims_at = 0.0
+        # Until then all are: at least one was refused alone.
+        self._claims_apart_until = 0.0
         # Outcomes that could not be written, and from when on to try again.
         self._later: list[Ended] = []
         self._later_at = 0.0
@@ -182,6 +186,9 @@ class Recorder:
             # What ending jobs told last is written before they end.
             lifecycle.write_progress(connection, [one for one in told if one])
         sent = lifecycle.record(connection, batch)
+        if self._ended_claims and time.monotonic() < self._claims_apart_until:
+            self._suspect(self._ended_claims)
+            self._ended_claims = []
         if self._ended_claims:
             lifecycle.forget_claims(connection, self._ended_claims)
         return sent
@@ -275,9 +282,14 @@ class Recorder:
         if batch:
             self._suspects.append(batch)
         # They were to be deleted in the same transaction.
-        self._suspect_claims += self._ended_claims
+        self._suspect(self._ended_claims)
         self._ended_claims = []
-        self._suspect_claims_at = 0.0
+        if time.monotonic() >= self._claims_apart_until:
+            self._suspect_claims_at = 0.0
+
+    def _suspect(self, claims: list[str]) -> None:
+        # A claim without jobs that stays costs nothing, and is deleted after this runner has ended.
+        self._suspect_claims = [*self._suspect_claims, *claims][-_MOST_SUSPECT:]
 
     @property
     def wants_apart(self) -> bool:
@@ -326,6 +338,7 @@ class Recorder:
 
     def _forget_suspect_claims(self, connection: Connection) -> None:
         refused: list[str] = []
+        self._board.expect(_APART)
         lifecycle.write_apart(
             connection,
             self._suspect_claims,
@@ -334,6 +347,7 @@ class Recorder:
         )
         self._suspect_claims = refused
         self._suspect_claims_at = time.monotonic() + _RARELY
+        self._claims_apart_until = self._suspect_claims_at if refused else 0.0
 
     def _write_whole(self, connection: Connection, batch: list[Ended]) -> None:
         with connection.transaction():
@@ -363,7 +377,7 @@ class Recorder:
     ) -> None:
         """Record less of the outcome; where that is refused, too, wait."""
         give_up = time.monotonic() - one.since > _PATIENCE
-        job_id, subject = one.ended.job.id, "end"
+        job_id, subject = one.ended.job.id, "attempt"
         try:
             instead = lifecycle.record_refused(connection, one.ended, error, give_up=give_up)
             if instead.lacks_followers_only:
@@ -377,9 +391,11 @@ class Recorder:
             one.try_at = time.monotonic() + one.pause
             one.pause = min(2 * one.pause, _RARELY)
             return
-        del self._set_aside[key]
-        lifecycle.note_refusal(connection, subject, job_id, error, by=self._name)
+        # Booked before it leaves memory; if that fails, it is read back at the next try.
         self._book(connection, [instead.ended], {job_id} if instead.is_written else set())
+        del self._set_aside[key]
+        if instead.is_written:
+            lifecycle.note_refusal(connection, subject, job_id, error, by=self._name)
 
 
 def _sorted_out(

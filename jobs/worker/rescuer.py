@@ -111,13 +111,18 @@ class Rescuer:
     def look_for_the_dead(self, control: psycopg.Connection[Any], worker_id: UUID) -> None:
         """Declare dead whose heartbeat has stood still. To be called right after an own heartbeat
         that succeeded: see FailureDetector."""
-        seen = presence.others(control, worker_id)
-        dead = self._detector.observe(time.monotonic(), *seen)
-        if dead:
-            for name in presence.bury(control, dead):
+        try:
+            seen = presence.others(control, worker_id)
+            dead = self._detector.observe(time.monotonic(), *seen)
+            for name in presence.bury(control, dead) if dead else ():
                 logger.error(
                     "worker %s is dead: its heartbeat has stood still for %s", name, self._timeout
                 )
+        except psycopg.Error as error:
+            if lifecycle.is_gone(error, control):
+                raise
+            # What is known to be orphaned is to be given back all the same.
+            logger.warning("looking for dead workers: %s", lifecycle.describe(error))
 
     def _end(
         self, control: psycopg.Connection[Any], claim: str, one: Overdue, death: Death
@@ -198,7 +203,8 @@ class Rescuer:
                 # Locked, or too slow just now. One claim must not hold up the others.
                 logger.warning("claim %s: %s", claim, lifecycle.describe(error))
                 return 0
-            rescued = self._rescue_apart(control, claim, rescue)
+            rescued, refused = lifecycle.give_back_apart(control, claim, rescue, by="supervisor")
+            self._refused |= refused
         for job in rescued:
             if job.charged or job.state == State.FAILED:
                 tell_loss(job, note, quietly=self._silences.cover_loss(control, job.task))
@@ -210,26 +216,6 @@ class Rescuer:
             self._add({"given_back": len(rescued)})
             self._wake()
         return len(rescued)
-
-    def _rescue_apart(
-        self,
-        control: psycopg.Connection[Any],
-        claim: str,
-        rescue: Callable[[list[str]], list[lifecycle.Rescued]],
-    ) -> list[lifecycle.Rescued]:
-        """Give back a claim's jobs one by one: what is refused keeps no other."""
-        rescued: list[lifecycle.Rescued] = []
-        for job in lifecycle.members(control, claim):
-            try:
-                found = rescue([job])
-            except Exception as error:
-                if not lifecycle.is_refused(error, control):
-                    raise
-                lifecycle.note_refusal(control, "rescue", job, error, by="supervisor")
-                self._refused.add(job)
-                continue
-            rescued += found
-        return rescued
 
 
 _COUNTED = {FAILED: "failed", CANCELLED: "cancelled"}
