@@ -160,7 +160,11 @@ def test_a_retry_whose_attempt_is_refused_counts_all_the_same(one_runner: MakeRu
     assert (job.state, job.failures, job.attempt) == ("failed", 3, 3)
 
 
-@task(on_success=tasks.noop)
+@task
+def follows(job_id: object) -> None: ...
+
+
+@task(on_success=follows)
 def is_followed(number: int) -> int:
     return 2 * number
 

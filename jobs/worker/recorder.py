@@ -395,6 +395,8 @@ class Recorder:
         self._book(connection, [instead.ended], {job_id} if instead.is_written else set())
         del self._set_aside[key]
         if instead.is_written:
+            # Its end is known, of which a part is missing.
+            lifecycle.forget_refusals(connection, "end", [job_id])
             lifecycle.note_refusal(connection, subject, job_id, error, by=self._name)
 
 
