@@ -3,10 +3,12 @@
 import itertools
 import os
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -369,3 +371,20 @@ def test_an_account_is_of_the_living_and_the_dead() -> None:
     family._children.clear()
     family.close()
     one.close()
+
+
+def test_only_a_heartbeat_counts_as_one_and_not_what_runners_write_into_the_row(
+    connect: Callable[[], psycopg.Connection[Any]],
+) -> None:
+    connection = connect()
+    own, other = ids.uuid7(), Identity(ids.uuid7(), "w/1")
+    presence.register(connection, other.worker_id, Options(), [other.runner])
+    before = presence.others(connection, own)
+
+    presence.say_idle(connection, other, idle=True)
+    assert presence.others(connection, own) == before
+    presence.heartbeat(
+        connection, other.worker_id, [other.runner], presence.Doing(), stopping=False
+    )
+    assert presence.others(connection, own) != before
+    assert presence.bury(connection, before.versions) == []

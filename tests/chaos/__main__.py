@@ -183,7 +183,7 @@ class Chaos:
         from .tasks import LEDGER
 
         with connection.cursor() as cursor:
-            cursor.execute("DROP SCHEMA public CASCADE")
+            cursor.execute("DROP SCHEMA IF EXISTS public CASCADE")
             cursor.execute("CREATE SCHEMA public")
             cursor.execute(LEDGER)
         call_command("migrate", verbosity=0)
