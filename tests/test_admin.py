@@ -232,3 +232,28 @@ def test_metadata_that_names_no_job_breaks_no_page(superuser: Client) -> None:
     for odd in ({"again_of": "x"}, {"again_of": [1]}, ["again_of"], "again_of"):
         job = make_job(metadata=odd)
         assert page(superuser, f"/admin/jobs/job/{job.pk}/change/")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "query",
+    ["task__regex=[", "task__iregex=(", "run_at__year=99999", "run_at__iso_year=0",
+     "id__exact=x", "priority__exact=99999999999999999999", "run_at__gte=infinity",
+     "task__contains=%00", "q=%00", "p=-1", "o=99", "attempt__gt=x", "metadata__a__regex=["],
+)  # fmt: skip
+@pytest.mark.parametrize("page", ["job", "schedule", "queue", "refusal", "deadworker", "worker"])
+def test_no_address_breaks_a_list(admin_client: Client, page: str, query: str) -> None:
+    enqueue(tasks.noop)
+
+    answer = admin_client.get(f"/admin/jobs/{page}/?{query}")
+
+    assert answer.status_code in (200, 302, 400)
+
+
+@pytest.mark.django_db
+def test_a_year_of_the_calendar_may_be_asked_for(admin_client: Client) -> None:
+    enqueue(tasks.noop)
+
+    answer = admin_client.get("/admin/jobs/job/", {"run_at__year": str(timezone.now().year)})
+
+    assert answer.status_code == 200

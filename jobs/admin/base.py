@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -57,6 +58,12 @@ def to_the_second(value: datetime) -> SafeString:
 HIDDEN = {"arguments", "result", "metadata", "progress_message", "history"}
 
 
+# Lookups that anybody can write into an address: patterns, which may not be any, and years, which
+# may not be in the calendar.
+_UNREADABLE = {"regex", "iregex"}
+_YEARS = {"year", "iso_year"}
+
+
 class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Reads the jobs' database, whatever the routers say; nothing is added or changed here."""
 
@@ -67,8 +74,14 @@ class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Not by what not everybody may see: an address would tell it, letter by letter."""
+        """Not by what not everybody may see: an address would tell it, letter by letter. Nor by
+        what PostgreSQL or Python would answer with an error."""
         if lookup.partition("__")[0] in HIDDEN or "\0" in value:
+            return False
+        kinds = lookup.split("__")[1:]
+        if not _UNREADABLE.isdisjoint(kinds):
+            return False
+        if not _YEARS.isdisjoint(kinds) and not re.fullmatch(r"[1-9]\d{0,3}", value):
             return False
         return super().lookup_allowed(lookup, value, request)
 
