@@ -137,7 +137,10 @@ def test_a_job_that_cannot_be_claimed_is_set_aside_and_the_others_run(
     runner.step_until(lambda: not Refusal.objects.exists())
 
 
-def test_many_jobs_that_cannot_be_claimed_keep_nothing_behind_them(one_runner: MakeRunner) -> None:
+def test_many_jobs_that_cannot_be_claimed_keep_nothing_behind_them(
+    one_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.worker.claimer._MANY_IN_A_ROW", 5)
     bad = enqueue_many(tasks.noop.using(priority=5), [()] * 12)
     good = [*enqueue_many(tasks.noop, [()] * 20), *enqueue_many(tasks.async_nap, [(0,)] * 3)]
     runner = one_runner(burst=True)

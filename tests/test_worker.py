@@ -23,7 +23,7 @@ from jobs.outcomes import Cancelled, Failed, Outcome, Succeeded, TakenOver
 from jobs.worker import Options
 from jobs.worker.bell import Bell, Call
 from jobs.worker.board import Board
-from jobs.worker.claimer import STANDSTILL
+from jobs.worker.claimer import _REST, STANDSTILL
 from jobs.worker.console import Console
 from jobs.worker.coroutines import CoroutineSlots
 from jobs.worker.demand import MOST_CLAIMED, Demand
@@ -635,25 +635,25 @@ def test_a_runner_whose_worker_was_taken_for_dead_claims_nothing(
     assert Job.objects.get().state == "queued"
 
 
-def test_a_claim_that_always_fails_is_told_and_not_tried_at_once_again(
-    one_runner: Callable[..., OneRunner], monkeypatch: pytest.MonkeyPatch
+def test_claims_that_are_all_refused_are_told_once_and_tried_at_a_slow_pace(
+    one_runner: Callable[..., OneRunner],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import psycopg
-
-    monkeypatch.setattr("jobs.worker.claimer._MOST_IN_A_ROW", 3)
+    monkeypatch.setattr("jobs.worker.claimer._MANY_IN_A_ROW", 3)
+    monkeypatch.setattr("jobs.worker.claimer._TOO_MANY_IN_A_ROW", 6)
     runner = one_runner()
     enqueue_many(tasks.noop, [()] * 20)
     object.__setattr__(runner.identity, "name", "w" * 300)
 
-    # Not one job is at fault but all: after a few, at the pace of errors.
-    def steps() -> None:
-        for _ in range(30):
-            runner.dispatcher.step()
+    rests = [runner.dispatcher.step() for _ in range(30)]
 
-    with pytest.raises(psycopg.errors.StringDataRightTruncation) as error:
-        steps()
-    assert runner.dispatcher.mend(error.value, 3) > 0.1
-    assert Refusal.objects.count() == 4
+    # All are set aside, and nothing is due any more.
+    assert rests.count(_REST) >= 17
+    assert Refusal.objects.count() == 6
+    told = [record.getMessage() for record in caplog.records]
+    assert len([line for line in told if "was refused and is set aside" in line]) == 3
+    assert len([line for line in told if "each claim is refused, of whatever job" in line]) == 1
     assert set(Job.objects.values_list("state", flat=True)) == {"queued"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ from .options import Identity, Options
 from .recorder import Recorder
 from .slots import ThreadSlots
 
+logger = logging.getLogger("jobs")
 Connection = psycopg.Connection[Any]
 
 # All in seconds. A line that stands still for so long is given back: another worker may be idle.
@@ -33,9 +35,11 @@ _FEWER = 8
 # All in seconds. A job whose claim is refused is tried again after _AGAIN, then after twice as long
 # each time, up to _RARELY.
 _AGAIN, _RARELY = 5.0, 60.0
-# So many jobs refused one after the other, with none accepted: it may not be the jobs' fault, and
-# the next ones are tried at the pace of a dispatcher that meets errors.
-_MOST_IN_A_ROW = 100
+# So many jobs refused one after the other, with none accepted: it may not be the jobs' fault. From
+# then on each is set aside for _RARELY at once, after a rest, without a line of its own in the log;
+# and beyond the second number without a row of its own.
+_MANY_IN_A_ROW, _TOO_MANY_IN_A_ROW = 100, 1000
+_REST = 0.02
 # What was set aside and not met for so many seconds is forgotten: deleted, or taken by another.
 _FORGET = 600.0
 # From which lanes, each from its mark on, and how many at most.
@@ -183,26 +187,31 @@ class Claimer:
                 del self._set_aside[job]
         return [job for job, (until, _) in self._set_aside.items() if until > now]
 
-    def refused(self, connection: Connection, wishes: list[Wish], error: Exception) -> None:
+    def refused(self, connection: Connection, wishes: list[Wish], error: Exception) -> float:
         """A claim was refused that was sent alone: claim fewer at once, or set the one aside.
 
-        Raises the error, after that, if it seems to be about all jobs.
+        Returns for how many seconds to rest.
         """
         if self._most > 1:
             fewest = min(limit for _, limit in wishes)
             self._most = max(1, min(self._most, fewest) // _FEWER)
-            return
+            return 0.0
         [(marks, _)] = wishes
         job = lifecycle.first_due(connection, marks, set_aside=self._skipped())
         if job is None:
-            return
+            return _REST
         self._in_a_row += 1
+        are_many = self._in_a_row > _MANY_IN_A_ROW
         _, pause = self._set_aside.get(job, (0.0, _AGAIN / 2))
-        pause = min(2 * pause, _RARELY)
+        pause = _RARELY if are_many else min(2 * pause, _RARELY)
         self._set_aside[job] = (time.monotonic() + pause, pause)
-        lifecycle.note_refusal(connection, "claim", job, error, by=self._identity.name)
-        if self._in_a_row > _MOST_IN_A_ROW:
-            raise error
+        if self._in_a_row <= _TOO_MANY_IN_A_ROW:
+            by, is_logged = self._identity.name, not are_many
+            lifecycle.note_refusal(connection, "claim", job, error, by=by, is_logged=is_logged)
+        if self._in_a_row == _MANY_IN_A_ROW + 1:
+            name, what = self._identity.name, lifecycle.describe(error)
+            logger.error("runner %s: each claim is refused, of whatever job: %s", name, what)
+        return _REST if are_many else 0.0
 
     def _accepted(self, jobs: list[Claimed]) -> None:
         """Claim more at once again; what had been refused is refused no more."""

@@ -148,8 +148,7 @@ class Dispatcher:
                     # What was booked before the error is not in it any more.
                     self.recorder.put_back(batch)
                     raise
-                self._part(connection, batch, wishes, error)
-                return 0.0
+                return self._part(connection, batch, wishes, error)
             if moved or got:
                 self._moved_at = time.monotonic()
             self._hold(self._in_line)
@@ -170,12 +169,14 @@ class Dispatcher:
 
     def _part(
         self, connection: Connection, batch: list[Ended], wishes: list[Wish], error: Exception
-    ) -> None:
-        """After a refusal: what was sent together is sent apart from now on."""
+    ) -> float:
+        """After a refusal: what was sent together is sent apart from now on. Returns for how many
+        seconds to rest."""
         if batch or self.recorder.has_ended_claims:
             self.recorder.suspect(batch)
         elif wishes:
-            self._claimer.refused(connection, wishes, error)
+            return self._claimer.refused(connection, wishes, error)
+        return 0.0
 
     def _exchange(self, connection: Connection, batch: list[Ended], wishes: list[Wish]) -> int:
         """Record and claim, in one pipeline and one commit; returns how many jobs came."""

@@ -392,10 +392,12 @@ class Supervisor:
     def _park(self, control: Connection) -> None:
         """For moments: heartbeats must come in time."""
         until = time.monotonic() + _PARKING
+        # Should it fail, not at once again.
+        self._park_at = time.monotonic() + _PARKED
         while lifecycle.park(control) >= lifecycle.PART:
             if time.monotonic() >= until:
+                self._park_at = until
                 return
-        self._park_at = time.monotonic() + _PARKED
 
     def _write_tally(self, control: Connection) -> None:
         """What somebody holds, or the server refuses, costs some counts and nothing else."""

@@ -376,8 +376,16 @@ class Chaos:
     def _beside(self, seconds: float, *statements: str, after: str = "") -> None:
         """Run the statements in one transaction that stays open for so long; then `after`."""
 
+        where = f"postgresql://postgres@/postgres?host={self._server.socket_folder}"
+
+        def lift() -> bool:
+            with contextlib.suppress(psycopg.Error), psycopg.connect(where) as other:
+                other.execute("SET lock_timeout = '3s'")
+                other.execute(after)  # type: ignore[arg-type]
+                return True
+            return False
+
         def act() -> None:
-            where = f"postgresql://postgres@/postgres?host={self._server.socket_folder}"
             with contextlib.suppress(psycopg.Error), psycopg.connect(where) as other:
                 other.execute("SET lock_timeout = '3s'")
                 for statement in statements:
@@ -385,8 +393,9 @@ class Chaos:
                 if after:
                     other.commit()
                 time.sleep(seconds)
-                if after:
-                    other.execute(after)  # type: ignore[arg-type]
+            # Whatever has become of the session, and of PostgreSQL, meanwhile.
+            while after and not lift():
+                time.sleep(0.2)
 
         thread = threading.Thread(target=act, daemon=True)
         thread.start()
@@ -414,7 +423,7 @@ class Chaos:
         made = _TRIGGER.format(
             table=table, event=event, column=column, digit=f"{int(how_long * 16):x}"
         )
-        self._beside(seconds, made, after="DROP FUNCTION chaos_refuse() CASCADE")
+        self._beside(seconds, made, after="DROP FUNCTION IF EXISTS chaos_refuse() CASCADE")
         self._away(seconds + 6)
         self._done.counts["rows refused"] += 1
 
