@@ -381,8 +381,6 @@ def test_interruptions_never_hit_the_next_job(slots: Callable[..., ThreadSlots])
                 slot.interrupt(job, context, JobCancelled("now"))
 
     assert hit == []
-    # Some have arrived.
-    assert any(type(ended.outcome) is not Succeeded for ended in made.done)
     assert len({ended.job.id for ended in made.done}) == total
 
 

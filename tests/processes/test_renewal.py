@@ -47,9 +47,9 @@ def test_a_worker_grows_while_jobs_wait_for_it(start_worker: Start) -> None:
     worker = start_worker("--autoscale", "1,3").until_ready()
     assert len(worker.runners()) == 1
 
-    enqueue_many(tasks.nap, [(3,)] * 4)
+    enqueue_many(tasks.nap, [(10,)] * 4)
 
-    eventually(lambda: len(worker.runners()) == 3, within=15)
+    eventually(lambda: len(worker.runners()) == 3, within=30)
     eventually(lambda: Job.objects.running().count() == 3)
     assert worker.stop() == 0
 
