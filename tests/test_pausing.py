@@ -16,10 +16,11 @@ from django.urls import reverse
 
 from jobs import enqueue, enqueue_many, lifecycle
 from jobs.lifecycle import Claimed, Lane
-from jobs.models import Job, PausedTask, Queue, Worker
+from jobs.models import Job, PausedTask, Queue, Refusal, Worker
 from jobs.testing import make_job
 from tests import tasks
 from tests.eventually import eventually
+from tests.refusing import refusing
 from tests.test_admin import client_with, page, user_with
 from tests.workers import WorkerProcess
 
@@ -107,6 +108,29 @@ def test_what_stands_in_the_way_is_put_off_and_comes_back_in_its_order(
     PausedTask.objects.update(over_seen_at=Now() - timedelta(minutes=2))
     lifecycle.park(connection)
     assert not PausedTask.objects.exists()
+
+
+def test_what_cannot_be_put_off_or_back_keeps_no_other(
+    connection: Connection, claim: Claim_
+) -> None:
+    made = enqueue_many(tasks.noop, [()] * 20)
+    lifecycle.pause_task(NOOP)
+    with refusing("jobs_job", "UPDATE", f"NEW.id = '{made[7]}'"):
+        assert lifecycle.park(connection) == 0
+        # Nor does what stays let others wait.
+        other = enqueue(tasks.plain, "a")
+        assert [one.id for one in claim(1)] == [str(other.pk)]
+    assert lifecycle.park(connection) == 20
+
+    assert lifecycle.resume_task(NOOP)
+    bad = [str(made[3]), str(made[11])]
+    with refusing("jobs_job", "UPDATE", f"NEW.id IN ('{bad[0]}', '{bad[1]}')"):
+        assert lifecycle.park(connection) == 18
+        assert {refusal.key for refusal in Refusal.objects.all()} == set(bad)
+        PausedTask.objects.update(over_seen_at=Now() - timedelta(minutes=2))
+        lifecycle.park(connection)
+    assert lifecycle.park(connection) == 2
+    assert Job.objects.filter(run_at__lte=Now(), claimable=True).count() == 20
 
 
 def test_a_pause_that_ends_by_itself_lets_its_jobs_go_and_is_forgotten(

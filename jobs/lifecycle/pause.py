@@ -21,6 +21,8 @@ from jobs.bounds import check_moment, check_text
 from jobs.models import PausedTask, Queue
 
 from .claim import look
+from .failures import is_refused
+from .refusals import note_refusal
 from .statements import statement
 from .wake import wake_queue
 
@@ -28,6 +30,8 @@ from .wake import wake_queue
 _LONG = timedelta(days=36_525)
 # So many jobs are put off, or back, at a time: some milliseconds.
 PART = 2_000
+# After a refusal, so many times fewer, until the refused job is alone; so many of those in a part.
+_FEWER, _MOST_REFUSED = 8, 100
 
 
 def pause(
@@ -126,10 +130,42 @@ def park(connection: psycopg.Connection[Any]) -> int:
         "limit": PART,
         "notify": conf.settings().listen,
     }
-    [(parked,)] = connection.execute(statement("park"), parameters).fetchall()
-    [(unparked, _)] = connection.execute(statement("unpark"), parameters).fetchall()
+    try:
+        [(parked,)] = connection.execute(statement("park"), parameters).fetchall()
+    except Exception as error:
+        if not is_refused(error, connection):
+            raise
+        # Claims pass over what stays.
+        parked = 0
+    unparked = _unpark(connection, parameters)
     if not unparked:
         connection.execute(statement("note_over"))
         connection.execute(statement("forget_pauses"))
     most: int = max(parked, unparked)
     return most
+
+
+def _unpark(connection: psycopg.Connection[Any], parameters: dict[str, Any]) -> int:
+    """Put back a part; what is refused stays put off, and keeps no other. Returns how many."""
+    limit, set_aside, unparked = PART, list[str](), 0
+    while True:
+        said = parameters | {"limit": limit, "set_aside": set_aside, "only_look": False}
+        try:
+            [(count, _, _)] = connection.execute(statement("unpark"), said).fetchall()
+        except Exception as error:
+            if not is_refused(error, connection) or len(set_aside) >= _MOST_REFUSED:
+                raise
+            if limit > 1:
+                limit = max(1, limit // _FEWER)
+                continue
+            said["only_look"] = True
+            [(_, _, job)] = connection.execute(statement("unpark"), said).fetchall()
+            if job is None:
+                return unparked
+            note_refusal(connection, "claim", job, error, by="supervisor")
+            set_aside.append(job)
+            limit = PART
+            continue
+        unparked += count
+        if count < limit or unparked >= PART:
+            return unparked

@@ -1,5 +1,6 @@
 -- Unpark: what was put off while its task was paused is due again, now that the pause is over. It
 -- stands in each lane at the moment that the pause has given it, in the order in which it came.
+-- `only_look`: nothing is put back, and the last column is one that would be.
 WITH lane AS (
     SELECT lane.queue_name, lane.priority
     FROM unnest(%(queues)s::text[], %(priorities)s::smallint[]) AS lane (queue_name, priority)
@@ -19,6 +20,7 @@ WITH lane AS (
           AND priority = lane.priority
           AND run_at = resumed.parked_until
           AND task = resumed.name
+          AND id <> ALL (%(set_aside)s::uuid[])
         ORDER BY queue_name, priority DESC, run_at, id
         LIMIT %(limit)s
     ) AS job
@@ -32,7 +34,7 @@ WITH lane AS (
 ), unparked AS (
     UPDATE jobs_job
     SET run_at = statement_timestamp()
-    WHERE id = ANY (ARRAY (SELECT id FROM locked))
+    WHERE id = ANY (ARRAY (SELECT id FROM locked)) AND NOT %(only_look)s
     RETURNING id, queue_name
 )
 SELECT (SELECT count(*) FROM unparked), (
@@ -45,4 +47,4 @@ SELECT (SELECT count(*) FROM unparked), (
           AND (queues IS NULL OR due.queue_name = ANY (queues))
           AND due.queue_name <> ALL (excluded_queues)
     )
-)
+), (SELECT id FROM locked LIMIT 1)
