@@ -147,7 +147,8 @@ def park(connection: psycopg.Connection[Any]) -> int:
 
 def _unpark(connection: psycopg.Connection[Any], parameters: dict[str, Any]) -> int:
     """Put back a part; what is refused stays put off, and keeps no other. Returns how many."""
-    limit, set_aside, unparked = PART, list[str](), 0
+    limit, set_aside = PART, list[str]()
+    unparked: int = 0
     while True:
         said = parameters | {"limit": limit, "set_aside": set_aside, "only_look": False}
         try:
