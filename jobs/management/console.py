@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
-from jobs import conf
+from jobs import conf, lifecycle
 
 
 class JobsCommand(BaseCommand):
@@ -89,10 +90,10 @@ def need_tables() -> None:
     """Raise CommandError when the jobs' database cannot be used, or is not as new as this code."""
     alias = conf.settings().database
     try:
-        with connections[alias].cursor() as cursor:
-            cursor.execute(_COLUMNS)
-            found = set(cursor.fetchall())
-    except Error as error:
+        # Not Django's connection: this one waits for no answer for ever.
+        with contextlib.closing(lifecycle.connect("jobs start")) as connection:
+            found = set(connection.execute(_COLUMNS).fetchall())
+    except (Error, psycopg.Error) as error:
         told = str(error).strip()
         raise CommandError(f"the jobs' database cannot be used: {told}") from error
     command = "migrate" if alias == "default" else f"migrate --database {alias}"
