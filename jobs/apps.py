@@ -32,7 +32,7 @@ class JobsConfig(AppConfig):
 
 
 def _follow_immediate(*, setting: str = "JOBS", **_: Any) -> None:
-    """Let jobs run at once where JOBS["IMMEDIATE"] says so. Else nothing is imported for it."""
+    """Run jobs immediately if JOBS["IMMEDIATE"] is set. Else nothing is imported for it."""
     from . import conf
 
     is_immediate = not conf.check() and conf.settings().immediate

@@ -181,7 +181,7 @@ def _as_plain(value: Any, kept: type, where: str) -> Any:
     if not is_equal:
         raise NotStorable(
             f"{where} is of type {type(value).__qualname__}, and would come back as another "
-            f"{kept.__name__}; pass a plain {kept.__name__} that says what the task needs"
+            f"{kept.__name__}; pass a plain {kept.__name__} with what the task needs"
         )
     return made
 

@@ -88,7 +88,7 @@ class Settings:
         None, _OPTIONAL_NAMES, "The queue names that may be used; None allows any."
     )
     defaults: Mapping[str, Mapping[str, Any]] = _setting(
-        {}, _TEXT_TO_DICT, "Options for tasks by name pattern, where the code says nothing."
+        {}, _TEXT_TO_DICT, "Options for tasks by name pattern, where the code sets none."
     )
     tasks: Mapping[str, Mapping[str, Any]] = _setting(
         {}, _TEXT_TO_DICT, "Options for tasks by name pattern, over what the code says."

@@ -103,7 +103,7 @@ class Snooze(Exception):
     Raises TypeError or ValueError for a delay that is no timedelta, or longer than 1,000 years.
     """
 
-    # Of a subclass that does not call this constructor, too: its attempt fails and says so.
+    # A subclass may not call this constructor; its attempt then fails with an error about that.
     delay: timedelta | None = None
 
     def __init__(self, delay: timedelta) -> None:

@@ -48,7 +48,7 @@ def test_of_a_hundred_thousand_lines_the_first_and_the_last_are_kept(end: str) -
     kept = [int(line.split()[1]) for line in lines if line.startswith("line")]
 
     assert log.lines == 100_000
-    # Beside what is told of those that are left out.
+    # Without the line that counts the lines left out.
     assert len(log.text.encode()) < 64_000 + 20
     assert kept[0] == 0
     assert kept[-1] == 99_999

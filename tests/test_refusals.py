@@ -364,5 +364,5 @@ def test_a_worker_that_stops_does_not_wait_for_what_is_refused(
         assert worker.stop() == 0
         assert time.monotonic() - began < 15
     job.refresh()
-    # Given back, and nobody's loss.
+    # Given back, and charged to no job.
     assert (job.state, job.losses) == ("queued", 0)

@@ -633,7 +633,7 @@ def test_a_runner_whose_worker_was_taken_for_dead_claims_nothing(
     assert Job.objects.get().state == "queued"
 
 
-def test_claims_that_are_all_refused_are_told_once_and_tried_at_a_slow_pace(
+def test_claims_that_are_all_refused_are_logged_once_and_tried_at_a_slow_pace(
     one_runner: Callable[..., OneRunner],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -649,9 +649,9 @@ def test_claims_that_are_all_refused_are_told_once_and_tried_at_a_slow_pace(
     # All are set aside, and nothing is due any more.
     assert rests.count(_REST) >= 17
     assert Refusal.objects.count() == 6
-    told = [record.getMessage() for record in caplog.records]
-    assert len([line for line in told if "was refused and is set aside" in line]) == 3
-    assert len([line for line in told if "each claim is refused, of whatever job" in line]) == 1
+    lines = [record.getMessage() for record in caplog.records]
+    assert len([line for line in lines if "was refused and is set aside" in line]) == 3
+    assert len([line for line in lines if "each claim is refused, of whatever job" in line]) == 1
     assert set(Job.objects.values_list("state", flat=True)) == {"queued"}
 
 

@@ -74,8 +74,8 @@ class ShowingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Not by what not everybody may see: an address would tell it, letter by letter. Nor by
-        what PostgreSQL or Python would answer with an error."""
+        """Refuse columns that not every user may see, since an address would reveal them letter by
+        letter, and lookups that PostgreSQL or Python would answer with an error."""
         if lookup.partition("__")[0] in HIDDEN or "\0" in value:
             return False
         kinds = lookup.split("__")[1:]

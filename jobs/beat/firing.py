@@ -116,7 +116,7 @@ class Beat:
             return self._fire_and_cancel(moves[0])
         except psycopg.errors.LockNotAvailable as error:
             if lifecycle.is_transient(error):
-                # Somebody holds a job that is to give way: at the next look.
+                # A job that is to be cancelled is locked: try again at the next look.
                 return set()
             return self._fire_apart(moves, error)
         except Exception as error:

@@ -139,7 +139,7 @@ class _Server:
 
 
 def _words(error: Exception) -> str:
-    """The error in one line; of Django's, what PostgreSQL has said."""
+    """The error in one line; of Django's errors, PostgreSQL's message."""
     cause = error.__cause__ if isinstance(error, Error) else error
     return lifecycle.describe(cause) if isinstance(cause, psycopg.Error) else str(error).strip()
 

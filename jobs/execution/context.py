@@ -156,7 +156,7 @@ class Context:
         self._log.add(line)
 
     def is_stopping(self) -> bool:
-        """Whether this runner was told to stop: after the grace period its jobs are given back.
+        """Return whether this runner is stopping: after the grace period its jobs are given back.
 
         For long tasks, which may finish a part and raise `Snooze` or `Retry`.
         """

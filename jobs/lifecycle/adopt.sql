@@ -1,5 +1,5 @@
--- Running jobs whose claim has no row (TRUNCATE jobs_claim, a restored backup): nobody would ever look
--- for them. The claim gets a row again, of a worker that there is not, and is rescued as any orphan's.
+-- Running jobs whose claim has no row (TRUNCATE jobs_claim, a restored backup): no rescue would
+-- find them. The claim gets a row again, of a worker that there is not, and is rescued as any orphan's.
 -- A claim is in the same statement as its row, and its row goes only after its jobs are recorded or
 -- given back, so no snapshot shows a running job without one. If the job has moved on meanwhile, the
 -- row is an empty claim, which the rescue deletes.
@@ -18,7 +18,7 @@ WITH part AS MATERIALIZED (
           FROM jobs_claim
           WHERE jobs_claim.id = part.claim
             -- An adopted one may hold those of its jobs only that the part before had.
-            AND (jobs_claim.worker_id <> %(nobody)s::uuid OR part.id = ANY (jobs_claim.ids))
+            AND (jobs_claim.worker_id <> %(no_worker)s::uuid OR part.id = ANY (jobs_claim.ids))
       )
       -- A worker that lives still runs it, and records it without that row.
       AND NOT EXISTS (
@@ -30,10 +30,10 @@ WITH part AS MATERIALIZED (
     GROUP BY part.claim
 ), adopted AS (
     INSERT INTO jobs_claim (id, worker_id, runner, ids)
-    SELECT claim, %(nobody)s::uuid, %(nobody)s::uuid, ids
+    SELECT claim, %(no_worker)s::uuid, %(no_worker)s::uuid, ids
     FROM found
     ON CONFLICT (id) DO UPDATE SET ids = jobs_claim.ids || excluded.ids
-    WHERE jobs_claim.worker_id = %(nobody)s::uuid
+    WHERE jobs_claim.worker_id = %(no_worker)s::uuid
     RETURNING id
 )
 SELECT

@@ -20,7 +20,7 @@ from .statements import statement
 def cancel(job: Job[Any], *, by: str = "", because: str = "") -> bool:
     """Cancel the job, or ask its runner to; False when it had already ended.
 
-    In the caller's transaction; `job` is read anew. Raises TypeError or ValueError for texts that
+    In the caller's transaction; `job` is refreshed. Raises TypeError or ValueError for texts that
     PostgreSQL cannot keep.
     """
     done = cancel_these([job.pk], by=by, because=because, using=job._state.db or DEFAULT_DB_ALIAS)

@@ -1,6 +1,6 @@
--- running → succeeded inside of the task's own transaction, as its last statement. A row that somebody
--- holds is not waited for here: whoever cancels the job in a transaction may be waiting for a row that
--- the task holds.
+-- running → succeeded inside of the task's own transaction, as its last statement. A locked
+-- row is not waited for here: a transaction that cancels the job may be waiting for a row that the
+-- task holds.
 WITH mine AS MATERIALIZED (
     SELECT ctid AS place
     FROM jobs_job

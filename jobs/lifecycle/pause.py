@@ -150,17 +150,17 @@ def _unpark(connection: psycopg.Connection[Any], parameters: dict[str, Any]) -> 
     limit, set_aside = PART, list[str]()
     unparked: int = 0
     while True:
-        said = parameters | {"limit": limit, "set_aside": set_aside, "only_look": False}
+        part = parameters | {"limit": limit, "set_aside": set_aside, "only_look": False}
         try:
-            [(count, _, _)] = connection.execute(statement("unpark"), said).fetchall()
+            [(count, _, _)] = connection.execute(statement("unpark"), part).fetchall()
         except Exception as error:
             if not is_refused(error, connection) or len(set_aside) >= _MOST_REFUSED:
                 raise
             if limit > 1:
                 limit = max(1, limit // _FEWER)
                 continue
-            said["only_look"] = True
-            [(_, _, job)] = connection.execute(statement("unpark"), said).fetchall()
+            part["only_look"] = True
+            [(_, _, job)] = connection.execute(statement("unpark"), part).fetchall()
             if job is None:
                 return unparked
             note_refusal(connection, "claim", job, error, by="supervisor")

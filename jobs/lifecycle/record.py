@@ -32,7 +32,7 @@ from .statements import statement
 
 logger = logging.getLogger("jobs")
 
-# Both in seconds. A row that somebody holds is waited for so long where its job's end is a part of
+# Both in seconds. A locked row is waited for so long where its job's end is a part of
 # the task's transaction, and looked at so often.
 _HELD, _LOOK_AGAIN = 2.0, 0.02
 # Outcomes that need no record any more.
@@ -135,10 +135,10 @@ def record_refused(
 ) -> Instead:
     """Record an outcome that was refused, leaving out as little as PostgreSQL accepts.
 
-    In this order, each in a transaction of its own: without what follows it; as a failure that says
-    so, if the values are at fault; without what is kept of the attempt; the bare state, if it is a
-    final one; and with `give_up` the bare state of a failure. Raises the last error if all of this
-    is refused.
+    In this order, each in a transaction of its own: without what follows it; as a failure with
+    that message, if the values are at fault; without the row of its attempt; the bare state, if it
+    is final; and with `give_up` the bare state of a failure. Raise the last error if all of these
+    are refused.
     """
     job = ended.job
     unrecordable = Ended(job, Failed(_UNRECORDABLE, REFUSED))
@@ -191,7 +191,7 @@ def commit_finish(connection: psycopg.Connection[Any], job: Claimed, result: str
     """Write a success inside the task's own transaction.
 
     `connection` is the task's, so the work, its finish and what follows it commit together. Returns
-    False if the claim is another's by now, or if somebody has held the row for too long: the caller
+    False if the claim is another's by now, or if the row was locked for too long: the caller
     rolls back, and in the second case the job runs again.
     """
     parameters = {

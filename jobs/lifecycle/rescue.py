@@ -145,7 +145,7 @@ def adopt(connection: psycopg.Connection[Any], after: str, limit: int) -> tuple[
     it has looked at (None: there are no more), and how many jobs it has found.
     """
     [last, count] = connection.execute(  # type: ignore[misc]
-        statement("adopt"), {"after": after, "limit": limit, "nobody": UUID(int=0)}
+        statement("adopt"), {"after": after, "limit": limit, "no_worker": UUID(int=0)}
     ).fetchone()
     return last, count
 

@@ -1,5 +1,5 @@
 -- Notify idle workers of due jobs that stand in their queues again; one notification for each queue.
--- The same condition as in insert.sql: nobody is notified while nobody sleeps.
+-- The same condition as in insert.sql: no notification is sent while no runner sleeps.
 SELECT count(pg_notify('jobs', due.queue_name))
 FROM (
     SELECT DISTINCT queue_name

@@ -42,7 +42,7 @@ class JobsCommand(BaseCommand):
         try:
             super().run_from_argv(argv)
         except BrokenPipeError:
-            # Nobody reads any more (`manage.py jobs schedules | head`); nor may Python's own last
+            # The reader is gone (`manage.py jobs schedules | head`); nor may Python's own last
             # flush complain of it.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

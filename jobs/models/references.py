@@ -8,7 +8,7 @@ from django.apps import apps
 
 
 def load(label: str, key: Any, database: str | None = None) -> Any:
-    """Return the instance, read anew from that database (None: where its router reads).
+    """Return the instance, read from that database (None: where its router reads).
 
     Raises its model's DoesNotExist when it is gone.
     """

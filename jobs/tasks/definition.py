@@ -203,7 +203,7 @@ class Task(Generic[P, R]):
 
     def is_sensitive(self, name: str) -> bool:
         """Whether the argument of that name is not to be shown; of a decorator's wrapper, also its
-        *args and **kwargs, since nobody can tell what they hold."""
+        *args and **kwargs, since their content is unknown."""
         if name in self.sensitive:
             return True
         known = self.signature.parameters.get(name)

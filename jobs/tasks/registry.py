@@ -124,7 +124,7 @@ def configured(task: Task[..., Any]) -> Task[..., Any]:
 
 @cache
 def _options_for(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options that the settings give a task: below what its code says, and over it."""
+    """The options that the settings give a task: below those of its code, and above."""
     settings = conf.settings()
     both: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for found, setting, patterns in zip(
@@ -142,8 +142,10 @@ _PATTERNS = ("DEFAULTS", "TASKS")
 def check_configured(
     pattern: str, options: Mapping[str, Any], setting: str = "TASKS"
 ) -> dict[str, Any]:
-    """Return what JOBS["TASKS"] or JOBS["DEFAULTS"] says of a pattern; raise InvalidTask for what
-    makes no sense."""
+    """Return the options of a pattern in JOBS["TASKS"] or JOBS["DEFAULTS"].
+
+    Raise InvalidTask for options that make no sense.
+    """
     owner = f"JOBS[{setting!r}][{pattern!r}]"
     check_names(options, CONFIGURABLE, owner)
     made = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}

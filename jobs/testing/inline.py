@@ -103,7 +103,7 @@ _by_setting = ExitStack()
 
 
 def follow_setting(is_immediate: bool) -> None:
-    """Let every job run at once from now on, as JOBS["IMMEDIATE"] says, or not any more."""
+    """Run every job immediately from now on, as JOBS["IMMEDIATE"] asks, or stop doing so."""
     _by_setting.close()
     if is_immediate:
         _by_setting.enter_context(immediate())

@@ -15,7 +15,7 @@ _EVERY = 10.0
 
 
 def _discard(line: str) -> None:
-    """Once nobody reads, nothing is written."""
+    """After the reader is gone, nothing is written."""
 
 
 class Console:
@@ -26,7 +26,7 @@ class Console:
         self._began_at = time.monotonic()
 
     def say(self, line: str) -> None:
-        """Write a line. Nobody may read it: a closed pipe, a full disk or a terminal that does not
+        """Write a line. It may be lost: a closed pipe, a full disk or a terminal that does not
         know a character must not end a worker."""
         try:
             self._write(line)

@@ -448,8 +448,8 @@ class Dispatcher:
         """After an error: a new connection where it is needed, ever more patiently."""
         if failures == 1 or failures % 20 == 0:
             is_database = isinstance(error, psycopg.Error)
-            told = lifecycle.describe(error)
-            logger.warning("runner %s: %s", self._identity.name, told, exc_info=not is_database)
+            text = lifecycle.describe(error)
+            logger.warning("runner %s: %s", self._identity.name, text, exc_info=not is_database)
         gone = lifecycle.is_gone(error, self._connection)
         if gone or any(one.closed for one in self._connections):
             self._disconnect()

@@ -28,7 +28,7 @@ class FailureDetector:
     ) -> dict[UUID, str]:
         """Take the versions of the other workers' rows, read right after an own heartbeat.
 
-        `locked`: rows that somebody holds, whose worker could not write them. Returns the workers
+        `locked`: locked rows, whose worker could not write them. Returns the workers
         that are dead, with the version that stood still.
         """
         passed = 0.0

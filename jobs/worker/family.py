@@ -100,7 +100,7 @@ class Family:
         code = runner.EXIT_BROKEN
         try:
             signal.set_wakeup_fd(-1)
-            # Until the runner has its own: what the supervisor is told is not for its children.
+            # Until the runner has its own: signals to the supervisor are not for its children.
             for number in IGNORED:
                 signal.signal(number, signal.SIG_IGN)
             for number in (signal.SIGTERM, signal.SIGCHLD):

@@ -1,4 +1,4 @@
--- Notes for people that nobody needs any more: deaths, and refusals that did not come again.
+-- Delete notes for people that are a day old: deaths, and refusals that did not occur again.
 WITH refusal AS (
     DELETE FROM jobs_refusal WHERE last_at < statement_timestamp() - interval '1 day'
 )

@@ -1,4 +1,4 @@
--- The other workers' heartbeats, and whether somebody holds the row: then its worker cannot write it
+-- The other workers' heartbeats, and whether the row is locked: then its worker cannot write it
 -- either. A heartbeat is compared for being the same, never with a clock; the row's version would not
 -- do, which runners change as well (say_idle.sql).
 WITH free AS (

@@ -94,7 +94,7 @@ def note_queues(connection: psycopg.Connection[Any], names: Collection[str]) -> 
 
 
 class Others(NamedTuple):
-    """The other workers' rows: their versions, and which of them somebody has locked."""
+    """The other workers' rows: their versions, and which of them are locked."""
 
     versions: dict[UUID, str]
     locked: set[UUID]

@@ -1,6 +1,7 @@
 -- How many jobs are ready in each queue that has or had any of late, and for how long the first has
--- been: once in a minute, whoever comes first. (A queue that was used once is sampled no more.) Counted so far and no further: nobody tells a hundred thousand from more. Which
--- is the first, of all priorities, a look has told.
+-- been: once in a minute, by the first worker that comes. (A queue that
+-- was used once is not sampled later.) Counts at most 100,000 jobs. The first due job of each queue,
+-- of all priorities, comes from a look (`firsts`).
 INSERT INTO jobs_statistic (starts_at, seconds, queue_name, task, ready, oldest)
 SELECT
     minute.starts_at, 60, queue.name, '', ready.count,

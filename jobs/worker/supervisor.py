@@ -197,7 +197,7 @@ class Supervisor:
         if number in _STOP:
             self._signals += 1
         elif number == signal.SIGQUIT:
-            # As if it were told twice.
+            # As after two requests to stop.
             self._signals += 2
         elif number == signal.SIGUSR1:
             self._is_asked_for_stacks = True
@@ -276,7 +276,7 @@ class Supervisor:
         sentence, told = self._sentences.pop(child.pid, (None, ""))
         if child.board.has_left or (child.is_beat and code == 0):
             if not child.is_beat:
-                # What PostgreSQL refused to record is nobody's loss.
+                # A job whose end PostgreSQL refused is not charged with a loss.
                 note = "its runner ended before PostgreSQL accepted how the job ended"
                 self._rescuer.died(child.identity.runner, Death(note, child.board, charged=False))
             goes_on = not (child.is_retired or self._is_ending)
@@ -483,7 +483,7 @@ class Supervisor:
             self._rescuer.rescue(self._link.control, self._id, self._family.live)
 
     def _begin_anew(self, why: str) -> None:
-        """This worker is, or will be, declared dead: end its runners, and register anew."""
+        """This worker is, or will be, declared dead: kill its runners, and register again."""
         logger.error(
             "worker %s %s; its runners are killed, and it begins anew", self._options.name, why
         )

@@ -1,6 +1,6 @@
 """A slow sweep for running jobs that no claim leads to, by each worker's supervisor.
 
-There are none unless somebody has written SQL: TRUNCATE jobs_claim, or a restored backup.
+There are none unless SQL by hand made them: TRUNCATE jobs_claim, or a restored backup.
 """
 
 from __future__ import annotations

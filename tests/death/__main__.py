@@ -106,7 +106,7 @@ class Trial:
         self.wrong += [f"two attempts at once: {line}" for line in lines if " overlap " in line]
         text = (self.own.folder / "log.txt").read_text()
         if "begins anew" in text:
-            self.wrong.append("a worker that lives began anew")
+            self.wrong.append("a living worker registered again")
 
     def find_the_dead(self) -> float:
         """Kill a whole worker; the seconds until another has found it, at most so many."""
@@ -161,7 +161,7 @@ def alter(trial: Trial) -> None:
 
 
 def row(trial: Trial) -> None:
-    """Somebody holds one worker's row."""
+    """Lock one worker's row."""
     with trial.own.connect() as other, other.transaction():
         other.execute("SELECT FROM jobs_worker WHERE name = 'w1' FOR UPDATE")
         time.sleep(2.5 * trial.timeout)

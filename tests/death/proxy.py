@@ -69,7 +69,7 @@ class Proxy:
                 ).start()
 
     def _forward(self, number: int, client: socket.socket, server: socket.socket) -> None:
-        # What the client says first names it.
+        # The client's first message holds its name.
         name = _name(client.recv(65_536, socket.MSG_PEEK))
         flows = {
             client: (Flow(is_client=True), server, self.plan(number, "client", name)),
@@ -87,7 +87,7 @@ class Proxy:
                         return
                     other.sendall(flow.take(data, most))
                     if most is not None and flow.messages >= most:
-                        # From now on nothing comes through, and nobody is told.
+                        # From now on nothing comes through, and neither side is informed.
                         self.frozen += 1
                         return
 

@@ -28,7 +28,7 @@ from tests.own_server import Own
 SQLSTATES = ("P0001", "42501", "23514", "23503", "23505", "22023", "22P02", "40001", "40P01",
              "55P03", "57014", "57P01", "08006", "53100", "25006", "0A000", "26000", "XX000",
              "58030", "54000", "2F003", "42P01")  # fmt: skip
-# Tables, events, and the column by which rows are told apart.
+# Tables, events, and the column that distinguishes the rows.
 PLACES = (
     ("jobs_job", "UPDATE", "id"), ("jobs_job", "UPDATE", "id"), ("jobs_job", "INSERT", "task"),
     ("jobs_attempt", "INSERT", "job_id"), ("jobs_claim", "INSERT", "id"),
@@ -202,7 +202,7 @@ def run(own: Own, seed: int, seconds: float) -> int:
     for i in range(2):
         own.start("--processes", "2", "--name", f"w{i}", "--beat")
     began = time.monotonic()
-    told = began
+    reported_at = began
     with own.connect() as connection:
         connection.execute("SET lock_timeout = '20s'")
         while time.monotonic() - began < seconds:
@@ -211,17 +211,18 @@ def run(own: Own, seed: int, seconds: float) -> int:
                 fuzz.refuse(connection)
             fuzz.enqueue(connection)
             time.sleep(0.2)
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
+            if time.monotonic() - reported_at > 30:
+                reported_at = time.monotonic()
                 print(
-                    f"{told - began:5.0f} s  {fuzz.numbers} jobs, {dict(fuzz.counts)}", flush=True
+                    f"{reported_at - began:5.0f} s  {fuzz.numbers} jobs, {dict(fuzz.counts)}",
+                    flush=True,
                 )
         fuzz.lift(connection, everything=True)
         return judge(own, fuzz, connection)
 
 
 def judge(own: Own, fuzz: Fuzz, connection: psycopg.Connection[Any]) -> int:
-    wrong = [*unended(connection), *spared(connection), *said(own, connection)]
+    wrong = [*unended(connection), *spared(connection), *wrong_in_log(own, connection)]
     ends = connection.execute(
         "SELECT state, coalesce(reason, ''), count(*) FROM jobs_job GROUP BY 1, 2 ORDER BY 3 DESC"
     ).fetchall()
@@ -271,8 +272,8 @@ def spared(connection: psycopg.Connection[Any]) -> Iterator[str]:
         yield f"spared jobs ended otherwise: {bad}"
 
 
-def said(own: Own, connection: psycopg.Connection[Any]) -> Iterator[str]:
-    """Nobody was declared dead, nothing ran twice at once, and the log is fit to be read."""
+def wrong_in_log(own: Own, connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """No worker was declared dead, no job ran twice at once, and the log quotes no row."""
     if dead := connection.execute("SELECT name FROM jobs_dead_worker").fetchall():
         yield f"living workers were declared dead: {dead}"
     lines = (own.folder / "log").read_text().splitlines()

@@ -48,7 +48,7 @@ def test_sessions_that_died_while_idle_fail_no_job(
     for _ in range(3):
         made = enqueue_many(of, [()] * 12)
         eventually(lambda made=made: not unfinished(made))
-        # Nobody uses them meanwhile.
+        # No job uses them meanwhile.
         time.sleep(0.2)
         assert end_sessions_of_tasks() > 0
 

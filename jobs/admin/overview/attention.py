@@ -16,7 +16,7 @@ from ..words import briefly, capped, whole
 from . import health
 from .figures import Overview
 
-# A first job that has waited for longer is told, in seconds; and a task that fails more often.
+# A first job that has waited for longer is reported, in seconds; and a task that fails more often.
 _LONG, _OFTEN = 300.0, 0.05
 
 
@@ -50,12 +50,12 @@ def _unmanned(found: Overview, places: Places) -> Iterator[Remark]:
         return
     queued = sum(queue.ready + queue.line.scheduled for queue in found.queues)
     if queued:
-        told = ngettext(
+        text = ngettext(
             "No worker is running, and %(count)s job is queued: manage.py runworker starts one.",
             "No worker is running, and %(count)s jobs are queued: manage.py runworker starts one.",
             queued,
         )
-        yield Remark(told % {"count": capped(queued)}, places.jobs(state="queued"))
+        yield Remark(text % {"count": capped(queued)}, places.jobs(state="queued"))
     else:
         words = gettext("No worker is running: manage.py runworker starts one.")
         # Nothing waits for one, and nothing will by itself.
@@ -65,12 +65,12 @@ def _unmanned(found: Overview, places: Places) -> Iterator[Remark]:
 def _unserved(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
         if queue.ready and not queue.workers and queue.pause is None:
-            told = ngettext(
+            text = ngettext(
                 "No worker serves the queue %(queue)s, where %(count)s job waits.",
                 "No worker serves the queue %(queue)s, where %(count)s jobs wait.",
                 queue.ready,
             )
-            words = told % {"queue": queue.name, "count": capped(queue.ready)}
+            words = text % {"queue": queue.name, "count": capped(queue.ready)}
             yield Remark(words, places.jobs(state="queued", queue=queue.name))
 
 
@@ -78,21 +78,21 @@ def _silent(found: Overview, places: Places) -> Iterator[Remark]:
     timeout = conf.settings().heartbeat_timeout.total_seconds()
     for one in found.workers:
         if one.silent_for > timeout / 2:
-            told = gettext("The worker %(worker)s has not been heard of for %(time)s.")
-            words = told % {"worker": one.worker.name, "time": briefly(one.silent_for)}
+            text = gettext("The worker %(worker)s has not been heard of for %(time)s.")
+            words = text % {"worker": one.worker.name, "time": briefly(one.silent_for)}
             yield Remark(words, places.of("jobs_worker_changelist"))
 
 
 def _dead(found: Overview, places: Places) -> Iterator[Remark]:
     for one in found.dead:
-        told = ngettext(
+        text = ngettext(
             "The worker %(worker)s (%(host)s, process %(pid)d) died %(time)s ago; %(count)d of its "
             "jobs was rescued.",
             "The worker %(worker)s (%(host)s, process %(pid)d) died %(time)s ago; %(count)d of its "
             "jobs were rescued.",
             one.rescued,
         )
-        words = told % {
+        words = text % {
             "worker": one.name,
             "host": one.host,
             "pid": one.pid,
@@ -104,12 +104,12 @@ def _dead(found: Overview, places: Places) -> Iterator[Remark]:
 
 def _refused(found: Overview, places: Places) -> Iterator[Remark]:
     for one in found.refused:
-        told = ngettext(
+        text = ngettext(
             "PostgreSQL refuses %(what)s %(key)s: %(message)s",
             "PostgreSQL refuses %(what)s %(key)s and %(more)d more: %(message)s",
             one.many,
         )
-        words = told % {
+        words = text % {
             "what": Refusal.Subject(one.subject).label,
             "key": one.key,
             "more": one.many - 1,
@@ -134,26 +134,26 @@ def _blocked(
     state: str,
     age: float | None,
 ) -> str:
-    said = {"pid": pid, "name": name, "state": state, "time": briefly(age or 0.0)}
+    values = {"pid": pid, "name": name, "state": state, "time": briefly(age or 0.0)}
     if waiting is None:
-        told = gettext(
+        text = gettext(
             "The tables of jobs are locked by process %(pid)d (%(name)s, %(state)s, its "
             "transaction is open for %(time)s). To end it: SELECT pg_terminate_backend(%(pid)d)"
         )
-        return told % said
-    told = gettext(
+        return text % values
+    text = gettext(
         "The tables of jobs are locked: process %(waiting)d (%(query)s) has waited for %(waits)s "
         "for process %(pid)d (%(name)s, %(state)s, its transaction is open for %(time)s)"
     )
-    return told % (said | {"waiting": waiting, "query": query, "waits": briefly(waits or 0.0)})
+    return text % (values | {"waiting": waiting, "query": query, "waits": briefly(waits or 0.0)})
 
 
 def _late(found: Overview, places: Places) -> Iterator[Remark]:
     for schedule in found.late:
         late = schedule.late_by(found.now)
         if late is not None:
-            told = gettext("No beat has served the schedule %(schedule)s for %(time)s.")
-            words = told % {"schedule": schedule.name, "time": briefly(late.total_seconds())}
+            text = gettext("No beat has served the schedule %(schedule)s for %(time)s.")
+            words = text % {"schedule": schedule.name, "time": briefly(late.total_seconds())}
             yield Remark(words, places.of("jobs_schedule_changelist"))
 
 
@@ -167,41 +167,41 @@ def _unwell(found: Overview, *, with_queries: bool) -> Iterator[Remark]:
 def _lost(found: Overview, places: Places) -> Iterator[Remark]:
     for name, sums in found.tasks.items():
         if count := sums.counts["lost"]:
-            told = ngettext(
+            text = ngettext(
                 "In the last hour %(count)d job of %(task)s has lost its process.",
                 "In the last hour %(count)d jobs of %(task)s have lost their process.",
                 count,
             )
-            yield Remark(told % {"count": count, "task": name}, places.jobs(task=name))
+            yield Remark(text % {"count": count, "task": name}, places.jobs(task=name))
 
 
 def _failing(found: Overview, places: Places) -> Iterator[Remark]:
     for name, sums in sorted(found.tasks.items(), key=lambda item: -item[1].counts["failed"]):
         failed = max(0, sums.counts["failed"] - found.quiet.get(name, 0))
         if failed and failed >= _OFTEN * sums.ended:
-            told = ngettext(
+            text = ngettext(
                 "In the last hour %(count)s job of %(task)s has failed, of %(all)s.",
                 "In the last hour %(count)s jobs of %(task)s have failed, of %(all)s.",
                 failed,
             )
-            words = told % {"count": whole(failed), "task": name, "all": whole(sums.ended)}
+            words = text % {"count": whole(failed), "task": name, "all": whole(sums.ended)}
             yield Remark(words, places.of("jobs_job_kinds", task=name))
 
 
 def _slow(found: Overview, places: Places) -> Iterator[Remark]:
     for queue in found.queues:
         if queue.pause is not None and queue.ready:
-            told = ngettext(
+            text = ngettext(
                 "The queue %(queue)s is paused, and %(count)s job waits in it.",
                 "The queue %(queue)s is paused, and %(count)s jobs wait in it.",
                 queue.ready,
             )
-            words = told % {"queue": queue.name, "count": capped(queue.ready)}
+            words = text % {"queue": queue.name, "count": capped(queue.ready)}
             url = places.of("jobs_queue_changelist")
             yield Remark(_with_why(words, queue.pause), url, is_meant=True)
         elif queue.workers and (queue.oldest or 0.0) > _LONG:
-            told = gettext("In the queue %(queue)s the first job has waited for %(time)s.")
-            words = told % {"queue": queue.name, "time": briefly(queue.oldest or 0.0)}
+            text = gettext("In the queue %(queue)s the first job has waited for %(time)s.")
+            words = text % {"queue": queue.name, "time": briefly(queue.oldest or 0.0)}
             yield Remark(words, places.jobs(state="queued", queue=queue.name))
 
 

@@ -118,7 +118,7 @@ class Refused(NamedTuple):
 
     subject: str
     many: int
-    # Of the newest: a job's id or a schedule's name, and what PostgreSQL says.
+    # The newest refusal: the id of its job or schedule, and PostgreSQL's message.
     key: str
     message: str
 
