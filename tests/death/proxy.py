@@ -1,5 +1,5 @@
 """A proxy before PostgreSQL that stops forwarding a connection at the boundary of any message, and
-keeps both of its ends open: what a network does that swallows packets, and what no FIN tells."""
+keeps both of its ends open, as a network that drops packets does: no FIN arrives."""
 
 from __future__ import annotations
 
@@ -61,7 +61,13 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self._target))
+                try:
+                    server.connect(str(self._target))
+                except OSError:
+                    # PostgreSQL is down: refuse this connection, and go on accepting others.
+                    client.close()
+                    server.close()
+                    continue
                 self._open += [client, server]
                 number, self.connections = self.connections, self.connections + 1
                 threading.Thread(
@@ -69,13 +75,18 @@ class Proxy:
                 ).start()
 
     def _forward(self, number: int, client: socket.socket, server: socket.socket) -> None:
-        # The client's first message holds its name.
-        name = _name(client.recv(65_536, socket.MSG_PEEK))
+        try:
+            # The client's first message holds its name.
+            name = _name(client.recv(65_536, socket.MSG_PEEK))
+        except OSError:
+            client.close()
+            server.close()
+            return
         flows = {
             client: (Flow(is_client=True), server, self.plan(number, "client", name)),
             server: (Flow(is_client=False), client, self.plan(number, "server", name)),
         }
-        with contextlib.suppress(OSError):
+        try:
             while True:
                 readable, _, _ = select.select(list(flows), [], [])
                 for one in readable:
@@ -90,6 +101,10 @@ class Proxy:
                         # From now on nothing comes through, and neither side is informed.
                         self.frozen += 1
                         return
+        except (OSError, ValueError):
+            # A reset, or closed sockets: the other side has to notice, too.
+            client.close()
+            server.close()
 
     def close(self) -> None:
         """End everything, frozen or not."""
