@@ -509,7 +509,7 @@ def test_a_beat_that_thought_for_too_long_fires_nothing(
     declare(it=HOUR)
     make_due()
     slow, quick = beat.Beat(connect()), beat.Beat(connect())
-    rows, now = slow._due()
+    rows, now, _ = slow._due()
     moves, _ = slow._decide(rows, now)
 
     quick.step()
@@ -517,7 +517,7 @@ def test_a_beat_that_thought_for_too_long_fires_nothing(
     assert Job.objects.count() == 1
 
     make_due()
-    rows, now = slow._due()
+    rows, now, _ = slow._due()
     moves, _ = slow._decide(rows, now)
     Schedule.objects.update(arguments={"args": [2], "kwargs": {}})
     assert lifecycle.fire(slow._connection, moves) == set()
@@ -630,6 +630,7 @@ def test_a_schedule_of_which_nothing_may_be_written_stops_no_other_and_is_told_o
     monkeypatch.setattr("jobs.beat.firing.time.monotonic", lambda: later)
     step()
     assert Job.objects.count() == 2
+    assert not Refusal.objects.exists()
 
 
 @pytest.mark.parametrize("change", ["ends_at = 'infinity'", "grace = '300000 years'"])
@@ -832,7 +833,7 @@ def test_moments_are_in_utc_whatever_the_servers_zone(
     connection.execute("SET TIME ZONE 'Europe/Berlin'")
     make_due()
 
-    rows, now = beat.Beat(connection)._due()
+    rows, now, _ = beat.Beat(connection)._due()
 
     assert now.tzinfo is UTC
     assert rows[0].schedule.next_run_at is not None

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -329,32 +329,50 @@ def renames(pk: int, started: str, goes_on: str) -> None:
     eventually(Path(goes_on).exists, within=60)
 
 
+class Renaming(NamedTuple):
+    """An atomic task that has renamed a user, and waits for a file before it ends."""
+
+    user: User
+    job: Job[None]
+    runner: OneRunner
+    goes_on: Path
+
+    def ends(self) -> None:
+        self.goes_on.touch()
+        self.runner.step_until(lambda: Job.objects.get(pk=self.job.pk).is_finished)
+        self.job.refresh()
+        self.user.refresh_from_db()
+
+
 @pytest.fixture
-def paths(tmp_path: Path) -> tuple[Path, Path]:
-    return tmp_path / "started", tmp_path / "goes on"
+def start_renaming(tmp_path: Path, one_runner: Callable[..., OneRunner]) -> Callable[[], Renaming]:
+    def start() -> Renaming:
+        started, goes_on = tmp_path / "started", tmp_path / "goes on"
+        user = User.objects.create(username="ada")
+        job = renames.enqueue(user.pk, str(started), str(goes_on))
+        runner = one_runner()
+        runner.step_until(started.exists)
+        return Renaming(user, job, runner, goes_on)
+
+    return start
 
 
 def test_a_cancellation_that_waits_for_what_an_atomic_task_holds_gets_it(
-    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+    start_renaming: Callable[[], Renaming],
 ) -> None:
-    started, goes_on = paths
-    user = User.objects.create(username="ada")
-    job = renames.enqueue(user.pk, str(started), str(goes_on))
-    runner = one_runner()
-    runner.step_until(started.exists)
+    renaming = start_renaming()
 
     with transaction.atomic():
-        # It holds the job's row, which the task's end needs, and needs the user's, which the
+        # This holds the job's row, which the task's end needs, and needs the user's row, which the
         # task holds.
-        job.cancel(by="ada", because="enough")
-        goes_on.touch()
-        User.objects.filter(pk=user.pk).update(username="cleo")
-    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+        renaming.job.cancel(by="ada", because="enough")
+        renaming.goes_on.touch()
+        User.objects.filter(pk=renaming.user.pk).update(username="cleo")
+    renaming.ends()
 
-    job.refresh()
-    user.refresh_from_db()
+    job = renaming.job
     assert (job.state, job.cancelled_by, job.failures) == ("cancelled", "ada", 0)
-    assert user.username == "cleo"
+    assert renaming.user.username == "cleo"
 
 
 @pytest.fixture
@@ -364,41 +382,31 @@ def repeatable_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("repeatable_read")
-def test_an_atomic_task_under_repeatable_read_tells_no_progress_and_succeeds(
-    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+def test_an_atomic_task_under_repeatable_read_writes_no_progress_and_succeeds(
+    start_renaming: Callable[[], Renaming],
 ) -> None:
-    started, goes_on = paths
-    user = User.objects.create(username="ada")
-    job = renames.enqueue(user.pk, str(started), str(goes_on))
-    runner = one_runner()
-    runner.step_until(started.exists)
+    renaming = start_renaming()
+    # Longer than between two writes of progress.
     until = time.monotonic() + 1.5
-    runner.step_until(lambda: time.monotonic() > until)
-    assert Job.objects.get(pk=job.pk).progress is None
-    goes_on.touch()
-    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+    renaming.runner.step_until(lambda: time.monotonic() > until)
+    assert Job.objects.get(pk=renaming.job.pk).progress is None
+    renaming.ends()
 
-    job.refresh()
+    job = renaming.job
     assert (job.state, job.failures, job.attempt) == ("succeeded", 0, 1)
 
 
 @pytest.mark.usefixtures("repeatable_read")
 def test_a_change_of_its_row_under_repeatable_read_lets_an_atomic_task_run_again(
-    paths: tuple[Path, Path], one_runner: Callable[..., OneRunner]
+    start_renaming: Callable[[], Renaming],
 ) -> None:
-    started, goes_on = paths
-    user = User.objects.create(username="ada")
-    job = renames.enqueue(user.pk, str(started), str(goes_on))
-    runner = one_runner()
-    runner.step_until(started.exists)
-    Job.objects.filter(pk=job.pk).update(metadata={"seen": True})
-    goes_on.touch()
-    runner.step_until(lambda: Job.objects.get(pk=job.pk).is_finished)
+    renaming = start_renaming()
+    Job.objects.filter(pk=renaming.job.pk).update(metadata={"seen": True})
+    renaming.ends()
 
-    job.refresh()
-    user.refresh_from_db()
+    job = renaming.job
     assert (job.state, job.failures, job.attempt) == ("succeeded", 0, 2)
-    assert user.username == "bea"
+    assert renaming.user.username == "bea"
 
 
 # Waiting.

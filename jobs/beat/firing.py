@@ -33,6 +33,8 @@ _BATCH = 500
 _TRY_AGAIN = timedelta(minutes=1)
 # What is due and was not moved is being moved by another beat, or held by somebody, in seconds.
 _AGAIN = 0.1
+# The look while a refused schedule remains due, in seconds.
+_REFUSED_AGAIN = 1.0
 _SHORT_OF_PATIENCE = "SET LOCAL lock_timeout = '100ms'"
 # Why a tick is not fired.
 _OVERLAP = "overlap"
@@ -65,7 +67,7 @@ class Beat:
         """Fire what is due; returns in how many seconds there is more to do, None: not at all."""
         passed_over = 0
         while True:
-            rows, now = self._due(passed_over)
+            rows, now, is_full = self._due(passed_over)
             moves, bad = self._decide(rows, now)
             moved = self._fire([move for move in moves if not move.cancel])
             # One by one: these take a transaction each, whose locks a beat that is stopped in it
@@ -75,8 +77,9 @@ class Beat:
             # Last, so that nothing that is due waits for it.
             for row, error in bad:
                 self._shelve(row.schedule.pk, row.version, str(row.schedule), error)
+            self._accept(moved)
             # Only a full batch has more behind it.
-            if len(rows) < _BATCH:
+            if not is_full:
                 break
             # What could not be moved, because somebody holds it, must not hide the rest.
             passed_over += 0 if moved else _BATCH
@@ -84,15 +87,19 @@ class Beat:
         # What is due and was not moved is being moved by another beat, or held by somebody.
         if seconds is None or seconds > 0:
             return seconds
-        return 1.0 if self._refused else _AGAIN
+        clock = time.monotonic()
+        is_refused = any(until > clock for until in self._refused.values())
+        return _REFUSED_AGAIN if is_refused and not moved else _AGAIN
 
-    def _due(self, passed_over: int = 0) -> tuple[list[Row], datetime]:
+    def _due(self, passed_over: int = 0) -> tuple[list[Row], datetime, bool]:
+        """Return what is due, the server's time, and whether there may be more."""
         parameters = {"limit": _BATCH, "offset": passed_over}
         found = self._connection.execute(_DUE, parameters).fetchall()
-        now = time.monotonic()
+        clock = time.monotonic()
         rows = [_row(values) for values in found]
-        rows = [row for row in rows if self._refused.get(row.schedule.pk, 0.0) <= now]
-        return rows, found[0][-2] if found else datetime.now(UTC)
+        rows = [row for row in rows if self._refused.get(row.schedule.pk, 0.0) <= clock]
+        now = found[0][-2] if found else datetime.now(UTC)
+        return rows, now, len(found) == _BATCH
 
     def _decide(
         self, rows: list[Row], now: datetime
@@ -140,6 +147,13 @@ class Beat:
                 lifecycle.cancel_on(self._connection, move.cancel, because=because)
         return moved
 
+    def _accept(self, moved: set[int]) -> None:
+        """Delete the refusals of schedules that have been written since."""
+        if accepted := moved & self._refused.keys():
+            for id_ in accepted:
+                del self._refused[id_]
+            lifecycle.forget_refusals(self._connection, "schedule", [str(id_) for id_ in accepted])
+
     def _shelve(self, id_: int, version: str, name: str, error: Exception) -> None:
         is_database = isinstance(error, psycopg.Error)
         what = lifecycle.describe(error) if is_database else f"{type(error).__name__}: {error}"
@@ -160,8 +174,7 @@ class Beat:
             self._refused[id_] = time.monotonic() + _TRY_AGAIN.total_seconds()
             lifecycle.note_refusal(self._connection, "schedule", str(id_), failure, by="beat")
         else:
-            if self._refused.pop(id_, None):
-                lifecycle.forget_refusals(self._connection, "schedule", [str(id_)])
+            self._accept({id_})
 
 
 def _row(values: Sequence[Any]) -> Row:
