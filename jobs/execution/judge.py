@@ -223,8 +223,10 @@ def _traceback(exception: BaseException) -> str:
 
 @contextmanager
 def _cut(exception: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """While it lasts, the exception has few others in its chain and in its groups: each of them
-    costs as much as the first, and a task may have collected thousands."""
+    """Cut the exception's chain, and the outermost group, to a length that is written down quickly.
+
+    Nested groups stay whole: `traceback` shows 15 members of each, and 20,000 take 0.3 s.
+    """
     links: list[tuple[BaseException, BaseException | None, BaseException | None]] = []
     shown, left_out = exception, ""
     if isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) > _MOST_SHOWN:
